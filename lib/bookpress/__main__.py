@@ -1,0 +1,5 @@
+"""``python -m bookpress``."""
+
+from bookpress.cli import main
+
+main()

@@ -1,0 +1,132 @@
+"""The command line of the press."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bookpress.book import Book, BookError
+from bookpress.parameters import ParameterError
+
+app = typer.Typer(
+    help="Execute, render and check an executable book.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)
+Pairs = Annotated[list[str] | None, typer.Option("-p", help="NAME VALUE, as often as needed")]
+
+
+@app.command()
+def build(
+    jobs: Annotated[int | None, typer.Option(help="chapters at a time; default: cores")] = None,
+    force: Annotated[bool, typer.Option(help="run everything, changed or not")] = False,
+) -> None:
+    """Execute what changed, render the site, check the pages."""
+    from bookpress.tasks import build as build_book
+
+    raise typer.Exit(build_book(Book.find(), jobs=jobs, force=force))
+
+
+@app.command()
+def run(
+    chapter: Annotated[str, typer.Argument(help="number or name of a chapter")],
+    p: Pairs = None,
+    file: Annotated[Path | None, typer.Option("-f", help="YAML file of parameters")] = None,
+    name: Annotated[str | None, typer.Option(help="name of the run in results/")] = None,
+    output: Annotated[Path | None, typer.Option(help="where the notebook goes")] = None,
+) -> None:
+    """Execute one chapter with parameters; unknown or ill-typed ones are refused first."""
+    from bookpress import run as runs
+
+    book = Book.find()
+    stem = book.chapter(chapter)
+    given = (runs.from_file(file) if file else {}) | _parsed(book, stem, p or [])
+    named = name or (file.stem if file and not p else None)
+    job = runs.job(book, stem, given, named)
+    target = output or book.root / "runs" / stem / f"{job.name}.ipynb"
+    runs.execute(book, job, target)
+    typer.echo(f"{stem} [{job.name}]  done: {_shown(target, book)}")
+
+
+@app.command()
+def real() -> None:
+    """Run every named parameter file whose data are at hand; keep the claims in results/."""
+    from bookpress import real as real_runs
+
+    outcomes = real_runs.run_all(Book.find())
+    for outcome in outcomes:
+        typer.echo(outcome.line)
+    raise typer.Exit(int(any(outcome.failed for outcome in outcomes)))
+
+
+@app.command()
+def sync() -> None:
+    """Write the paired .ipynb of every notebook script."""
+    from bookpress import notebooks
+
+    for script in Book.find().sources():
+        typer.echo(notebooks.sync(script).name)
+
+
+@app.command()
+def new(name: Annotated[str, typer.Argument(help="for example 07_my_question")]) -> None:
+    """Create a chapter from the template and enter it in the table of contents."""
+    from bookpress import notebooks
+
+    book = Book.find()
+    typer.echo(_shown(notebooks.new(book, name), book))
+
+
+@app.command()
+def check() -> None:
+    """Check the pages that were built."""
+    from bookpress import site
+
+    site.check(Book.find())
+    typer.echo("every page is there, whole and local")
+
+
+@app.command()
+def links() -> None:
+    """Follow every external link of the book (needs the network)."""
+    from bookpress import site
+
+    site.render(Book.find(), builder="linkcheck")
+    typer.echo("every link answers")
+
+
+def main() -> None:
+    """Run the command line; an expected failure is one message on stderr and exit code 1."""
+    try:
+        app(joined(sys.argv[1:]))
+    except (BookError, ParameterError) as error:
+        typer.echo(str(error), err=True)
+        sys.exit(1)
+
+
+def joined(words: list[str]) -> list[str]:
+    """Fold papermill's ``-p NAME VALUE`` into one option value, ``-p NAME=VALUE``."""
+    folded: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        folded.append(word)
+        if word == "-p":
+            name = next(rest, "")
+            folded.append(name if "=" in name else f"{name}={next(rest, '')}")
+    return folded
+
+
+def _parsed(book: Book, chapter: str, pairs: list[str]) -> dict[str, object]:
+    from bookpress import notebooks
+
+    script = book.notebooks / f"{chapter}.py"
+    declared = {p.name: p for p in notebooks.declared(notebooks.read(script), chapter)}
+    texts = dict(pair.split("=", 1) for pair in pairs)
+    return {k: declared[k].parse(v) if k in declared else v for k, v in texts.items()}
+
+
+def _shown(path: Path, book: Book) -> str:
+    return os.path.relpath(path.resolve(), book.root)

@@ -1,0 +1,86 @@
+"""Percent scripts and their paired notebooks: the script is the source, the notebook its twin."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+from bookpress import parameters as declarations
+from bookpress.book import Book, BookError, digest
+
+
+def read(script: Path) -> NotebookNode:
+    """Return the notebook that a percent script describes, without outputs.
+
+    Cell ids are made from place and content, so that equal scripts give equal notebooks.
+    """
+    notebook = jupytext.read(script)
+    for place, cell in enumerate(notebook.cells):
+        cell["id"] = digest(str(place), cell.source)
+    return notebook
+
+
+def text(script: Path) -> str:
+    """Return the paired ``.ipynb`` file's text."""
+    return nbformat.writes(read(script), version=4) + "\n"
+
+
+def sync(script: Path) -> Path:
+    """Write the paired ``.ipynb`` beside a percent script; leave it alone when it is equal."""
+    twin = script.with_suffix(".ipynb")
+    wanted = text(script)
+    if not twin.exists() or twin.read_text() != wanted:
+        replace(twin, wanted)
+    return twin
+
+
+def replace(path: Path, content: str) -> None:
+    """Write a file at once: a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial.write_text(content)
+    os.replace(partial, path)
+
+
+def declared(notebook: NotebookNode, name: str) -> list[declarations.Parameter]:
+    """Return the parameters that a notebook declares in its cell tagged ``parameters``.
+
+    Raises
+    ------
+    BookError
+        More than one cell carries the tag.
+    """
+    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    if len(cells) > 1:
+        raise BookError(f"{name} has {len(cells)} cells tagged `parameters`; keep one.")
+    return declarations.declared(cells[0].source) if cells else []
+
+
+def new(book: Book, name: str) -> Path:
+    """Create a chapter from the template, pair it, and enter it in the table of contents.
+
+    Raises
+    ------
+    BookError
+        The chapter exists, or ``_toc.yml`` has no chapter to put it after.
+    """
+    script = book.notebooks / f"{name}.py"
+    if script.exists():
+        raise BookError(f"{script.relative_to(book.root)} exists: choose another name.")
+    toc = book.root / "_toc.yml"
+    lines = toc.read_text().splitlines()
+    places = [k for k, line in enumerate(lines) if "book/chapters/0" in line]
+    if not places:
+        raise BookError("_toc.yml lists no numbered chapter: add this one by hand.")
+    last = lines[places[-1]]
+    lines.insert(places[-1] + 1, last[: last.index("book/")] + f"book/chapters/{name}")
+    template = files("bookpress").joinpath("templates/chapter.py").read_text()
+    replace(script, template.replace("CHAPTER_NAME", name))
+    replace(toc, "\n".join(lines) + "\n")
+    sync(script)
+    return script

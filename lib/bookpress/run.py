@@ -1,0 +1,148 @@
+"""Execute one chapter by papermill: parameters checked before, failures named after."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+import yaml
+
+from bookpress import notebooks
+from bookpress import parameters as declarations
+from bookpress.book import Book, BookError
+from bookpress.record import run_name
+
+if TYPE_CHECKING:
+    from bookpress.engine import CellError
+
+
+class CellFailed(BookError):
+    """A cell raised; the message names chapter, cell and error, and where the notebook is."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A chapter with its parameters, checked, and a name for the run."""
+
+    chapter: str
+    parameters: Mapping[str, object]
+    name: str
+
+
+def job(
+    book: Book, chapter: str, given: Mapping[str, object], name: str | None = None
+) -> Job:
+    """Check ``given`` against what the chapter declares, and name the run.
+
+    Raises
+    ------
+    bookpress.parameters.ParameterError
+        Unknown, ill-typed or out-of-range parameters, with the table of valid ones.
+    """
+    chapter = book.chapter(chapter)
+    script = book.notebooks / f"{chapter}.py"
+    declared = notebooks.declared(notebooks.read(script), chapter)
+    declarations.check(given, declared, chapter)
+    values = {p.name: p.default for p in declared} | dict(given)
+    return Job(chapter, dict(given), name or run_name(values, declared))
+
+
+def from_file(path: Path) -> dict[str, object]:
+    """Read a YAML file of parameters.
+
+    Raises
+    ------
+    BookError
+        No such file, or not a mapping of names to values.
+    """
+    if not path.exists():
+        raise BookError(f"No parameter file {path}.")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise BookError(f"{path} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise BookError(f"{path} must map parameter names to values, got {type(values).__name__}.")
+    return values
+
+
+def execute(book: Book, job: Job, output: Path) -> Path:
+    """Run a chapter; on success put the notebook at ``output`` and its claims in ``results/``.
+
+    Nothing is replaced before the last cell has run: an interrupted run leaves the former
+    notebook and results as they were.
+
+    Raises
+    ------
+    CellFailed
+        A cell raised. The partial notebook stays in ``book/failed/`` to look at.
+    """
+    from bookpress.engine import CellError, run_cells  # papermill takes seconds to import
+
+    with tempfile.TemporaryDirectory(prefix="bookpress-") as folder:
+        source, executed = Path(folder) / "source.ipynb", Path(folder) / "executed.ipynb"
+        source.write_text(notebooks.text(book.notebooks / f"{job.chapter}.py"))
+        try:
+            with _environment(book, job, Path(folder) / "results"):
+                run_cells(source, executed, job.parameters, book.root, f"{job.chapter} [{job.name}]")
+        except CellError as error:
+            partial = _keep_partial(book, job, executed)
+            raise CellFailed(_failure(job, error, partial, book)) from None
+        notebooks.replace(output, _published(executed))
+        _keep_results(book, job, Path(folder) / "results")
+    return output
+
+
+@contextmanager
+def _environment(book: Book, job: Job, results: Path) -> Iterator[None]:
+    """Tell the kernel, which inherits this environment, what run it is."""
+    told = {
+        "BOOKPRESS_ROOT": str(book.root),
+        "BOOKPRESS_RUN": job.name,
+        "BOOKPRESS_RESULTS": str(results),
+    }
+    before = {key: os.environ.get(key) for key in told}
+    os.environ.update(told)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key) if value is None else os.environ.update({key: value})
+
+
+def _keep_partial(book: Book, job: Job, executed: Path) -> Path:
+    kept = book.root / "book" / "failed" / f"{job.chapter}.{job.name}.ipynb"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(executed, kept)
+    return kept
+
+
+def _failure(job: Job, error: CellError, partial: Path, book: Book) -> str:
+    first = next((s for s in error.source.splitlines() if s.strip()), "")
+    return (
+        f"{job.chapter} [{job.name}]: cell {error.cell_index + 1} (In [{error.exec_count}], "
+        f"{first!r}) failed: {error.ename}: {error.evalue}\n"
+        f"The notebook up to there: {partial.relative_to(book.root)}"
+    )
+
+
+def _published(executed: Path) -> str:
+    """Return the executed notebook's text without the paths of this machine."""
+    notebook = nbformat.read(executed, as_version=4)
+    record = notebook.metadata.get("papermill", {})
+    for key in ("input_path", "output_path", "environment_variables"):
+        record.pop(key, None)
+    return nbformat.writes(notebook, version=4) + "\n"
+
+
+def _keep_results(book: Book, job: Job, results: Path) -> None:
+    made = results / job.chapter / f"{job.name}.json"
+    if made.exists():
+        notebooks.replace(book.results / job.chapter / made.name, made.read_text())

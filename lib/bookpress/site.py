@@ -1,0 +1,106 @@
+"""Render the pages with Jupyter Book, and check what was built."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlparse
+
+from bs4 import BeautifulSoup, Tag
+
+from bookpress.book import Book, BookError
+
+TRACES = ("Traceback (most recent call last)", "papermill-error-cell-tag")
+
+
+def render(book: Book, *, builder: str = "html") -> None:
+    """Run ``jupyter-book build`` with warnings as errors.
+
+    A render that was killed half-way leaves a marker; the next one then starts from nothing,
+    because Sphinx trusts whatever cache it finds.
+
+    Raises
+    ------
+    BookError
+        Jupyter Book failed or warned; its warnings are in the message.
+    """
+    output = book.root / "_build"
+    marker = output / f"rendering-{builder}"
+    if marker.exists():
+        for part in (".doctrees", ".jupyter_cache", "html"):
+            shutil.rmtree(output / part, ignore_errors=True)
+    output.mkdir(exist_ok=True)
+    marker.touch()
+    log = output / f"render-{builder}.log"
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build",
+               str(book.root), "-W", "-n", "--keep-going", "--builder", builder]
+    with log.open("w") as stream:
+        done = subprocess.run(
+            command, stdout=stream, stderr=subprocess.STDOUT, cwd=book.root,
+            env=os.environ | {"NO_COLOR": "1"},
+        )
+    if done.returncode:
+        raise BookError(_complaint(log, done.returncode))
+    marker.unlink()
+
+
+def _complaint(log: Path, code: int) -> str:
+    lines = log.read_text(errors="replace").splitlines()
+    told = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-15:]
+    return f"Jupyter Book failed (exit {code}); the whole log is {log.name}:\n" + "\n".join(told)
+
+
+def check(book: Book) -> None:
+    """Check each page of the table of contents as built.
+
+    It exists, holds no traceback, loads nothing from another host, and every computed image has
+    a caption and an alternative text of its own.
+
+    Raises
+    ------
+    BookError
+        With every fault of every page.
+    """
+    faults = [fault for page in book.pages() for fault in page_faults(book.site / f"{page}.html")]
+    if not (book.site / "index.html").exists():
+        faults.append("index.html is missing")
+    if faults:
+        raise BookError("The built pages have faults:\n" + "\n".join(faults))
+
+
+def page_faults(path: Path) -> list[str]:
+    """Return what is wrong with one built page, a sentence each."""
+    if not path.exists():
+        return [f"{path.name}: the page was not built"]
+    soup = BeautifulSoup(path.read_text(), "html.parser")
+    article = soup.find("article") or soup
+    text = article.get_text()
+    faults = [f"holds a traceback ({mark!r})" for mark in TRACES if mark in text]
+    faults += [f"loads {url} from another host" for url in _foreign(soup)]
+    faults += [fault for image in article.select(".cell_output img") for fault in _image(image)]
+    return [f"{path.name}: {fault}" for fault in faults]
+
+
+def _foreign(soup: BeautifulSoup) -> list[str]:
+    loads = [tag.get("src") for tag in soup.find_all(["script", "img", "iframe", "source"])]
+    loads += [
+        tag.get("href") for tag in soup.find_all("link")
+        if set(tag.get("rel", [])) & {"stylesheet", "preload", "icon", "preconnect"}
+    ]
+    return [url for url in loads if url and urlparse(url).netloc]
+
+
+def _image(image: Tag) -> list[str]:
+    name = Path(image.get("src", "?")[:60]).name
+    alt = (image.get("alt") or "").strip()
+    figure = image.find_parent("figure")
+    caption = figure.find("figcaption") if figure else None
+    faults = []
+    if len(alt) < 20 or alt.startswith(("<", "_images", "..")):
+        faults.append(f"image {name} has no alternative text worth the name ({alt!r})")
+    if caption is None or not caption.get_text(strip=True):
+        faults.append(f"image {name} has no caption")
+    return faults

@@ -1,0 +1,155 @@
+"""The build as doit tasks: sync, execute, tabulate, render, check; each re-run by content."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from doit.cmd_base import ModuleTaskLoader
+from doit.doit_cmd import DoitMain
+from doit.exceptions import TaskFailed
+from doit.reporter import ConsoleReporter
+from doit.tools import config_changed
+
+from bookpress import notebooks, results, site
+from bookpress.book import Book, BookError
+
+
+def build(book: Book, *, jobs: int | None = None, force: bool = False) -> int:
+    """Bring the site up to date and return doit's exit code (0: all is well).
+
+    Parameters
+    ----------
+    book
+        The checkout.
+    jobs
+        Chapters executed at a time; default: one a core.
+    force
+        Run every task, changed or not.
+    """
+    jobs = jobs or min(os.cpu_count() or 1, max(1, len(book.sources())))
+    state = book.root / "_build" / "doit.db"
+    state.parent.mkdir(exist_ok=True)
+    tasks = {
+        "task_sync": lambda: _sync(book),
+        "task_execute": lambda: _execute(book, threads=max(1, (os.cpu_count() or 1) // jobs)),
+        "task_tabulate": lambda: _tabulate(book),
+        "task_render": lambda: _render(book),
+        "DOIT_CONFIG": {
+            "backend": "sqlite3", "dep_file": str(state), "reporter": _Reporter, "verbosity": 2,
+        },
+    }
+    words = ["run", "--process", str(jobs), "--parallel-type", "thread", "--continue"]
+    return DoitMain(ModuleTaskLoader(tasks)).run(words + (["--always-execute"] if force else []))
+
+
+class _Reporter(ConsoleReporter):
+    """One line when a task starts; nothing for what is up to date but its name."""
+
+    def execute_task(self, task) -> None:  # noqa: ANN
+        if task.actions:
+            self.write(f"{task.title()} …\n")
+
+    def skip_uptodate(self, task) -> None:  # noqa: ANN
+        if ":" in task.name:
+            self.write(f"{task.title()}: unchanged\n")
+
+
+def _library(book: Book) -> list[str]:
+    return [str(p) for p in sorted((book.root / "lib").rglob("*")) if _is_source(p)]
+
+
+def _is_source(path: Path) -> bool:
+    return path.is_file() and path.suffix in {".py", ".mplstyle"}
+
+
+def _lock(book: Book) -> str:
+    return str(book.root / str(book.settings.get("lock", "requirements.lock")))
+
+
+def _sync(book: Book) -> Iterator[dict]:
+    for script in book.sources():
+        yield {
+            "name": script.stem,
+            "actions": [(_synchronise, [script])],
+            "file_dep": [str(script)],
+            "targets": [str(script.with_suffix(".ipynb"))],
+        }
+
+
+def _synchronise(script: Path) -> None:
+    notebooks.sync(script)
+
+
+def _execute(book: Book, threads: int) -> Iterator[dict]:
+    for script in book.sources():
+        chapter = script.stem
+        declared = notebooks.declared(notebooks.read(script), chapter)
+        values = {p.name: p.default for p in declared}
+        yield {
+            "name": chapter,
+            "actions": [(_execute_chapter, [book, chapter, threads])],
+            "file_dep": [str(script), _lock(book), *_library(book)],
+            "uptodate": [config_changed({"parameters": values, "data": _data(book, values)})],
+            "targets": [str(book.chapters / f"{chapter}.ipynb")],
+        }
+
+
+def _data(book: Book, values: dict[str, object]) -> list[str]:
+    return [f"{need['file']} {need['checksum']}" for need in book.needs(values)]
+
+
+def _execute_chapter(book: Book, chapter: str, threads: int) -> TaskFailed | None:
+    """Run in a process of its own: a chapter that dies of memory takes nothing with it."""
+    output = book.chapters / f"{chapter}.ipynb"
+    command = [sys.executable, "-m", "bookpress", "run", chapter, "--name", "default",
+               "--output", str(output)]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "BOOKPRESS_ROOT": str(book.root)}
+    code = subprocess.run(command, cwd=book.root, env=environment).returncode
+    return TaskFailed(f"{chapter} failed (exit {code}); see above.") if code else None
+
+
+def _tabulate(book: Book) -> dict:
+    """Write the results page's table. Cheap, and what it reads is many files: always done."""
+    return {
+        "actions": [(_write_results, [book])],
+        "task_dep": ["execute"],
+        "uptodate": [False],
+        "targets": [str(book.generated / "results.md")],
+    }
+
+
+def _write_results(book: Book) -> None:
+    table, path = results.page(book), book.generated / "results.md"
+    if not path.exists() or path.read_text() != table:
+        notebooks.replace(path, table)
+
+
+def _render(book: Book) -> dict:
+    chapters = [str(book.chapters / f"{s.stem}.ipynb") for s in book.sources()]
+    pages = [p for p in sorted((book.root / "book").rglob("*")) if _is_page(book, p)]
+    config = [str(book.root / name) for name in ("_config.yml", "_toc.yml")]
+    return {
+        "actions": [(_render_and_check, [book])],
+        "file_dep": [*chapters, *map(str, pages), *config, str(book.generated / "results.md")],
+        "targets": [str(book.site / "index.html")],
+        "verbosity": 2,
+    }
+
+
+def _is_page(book: Book, path: Path) -> bool:
+    made = {book.chapters, book.generated, book.root / "book" / "failed"}
+    return path.is_file() and not made & set(path.parents)
+
+
+def _render_and_check(book: Book) -> TaskFailed | None:
+    try:
+        site.render(book)
+        site.check(book)
+    except BookError as error:
+        return TaskFailed(str(error))
+    print(f"The book is built: {(book.site / 'index.html').relative_to(book.root)}", flush=True)
+    return None

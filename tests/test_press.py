@@ -1,0 +1,254 @@
+"""The press on a book of one chapter: execute, fail, resume, tabulate, render, check."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = pytest.mark.press
+pytest.importorskip("papermill", reason="needs the press")
+
+from bookpress import notebooks, real, results, run, site, tasks  # noqa: E402
+from bookpress.book import Book, BookError, code_cells  # noqa: E402
+from bookpress.cli import joined  # noqa: E402
+from bookpress.parameters import ParameterError  # noqa: E402
+
+
+def press(book: Book, *words: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "bookpress", *words], cwd=book.root, capture_output=True, text=True,
+        env=os.environ | environment,
+    )
+
+
+def executed(book: Book) -> float:
+    return (book.chapters / "01_tiny.ipynb").stat().st_mtime_ns
+
+
+class TestRun:
+    def test_a_run_leaves_notebook_and_claims_without_machine_paths(self, tiny_book):
+        done = press(tiny_book, "run", "01", "-p", "seed", "3", "--name", "three")
+        assert done.returncode == 0, done.stderr
+        kept = json.loads((tiny_book.results / "01_tiny" / "three.json").read_text())
+        assert kept["parameters"] == {"seed": 3, "n_draws": 100, "dataset": "simulated"}
+        assert kept["claims"][0]["name"] == "mean_draw"
+        text = (tiny_book.root / "runs" / "01_tiny" / "three.ipynb").read_text()
+        assert str(tiny_book.root) not in text + json.dumps(kept)
+
+    @pytest.mark.parametrize(
+        ("words", "fault"),
+        [
+            (("-p", "no_such", "1"), "unknown parameter 'no_such'"),
+            (("-p", "seed", "many"), "seed must be int"),
+            (("-p", "seed", "1001"), "seed must lie in [0, 1000]"),
+            (("-f", "absent.yaml"), "No parameter file absent.yaml"),
+        ],
+    )
+    def test_bad_parameters_stop_the_run_before_any_work(self, tiny_book, words, fault):
+        done = press(tiny_book, "run", "01", *words)
+        assert done.returncode == 1
+        assert fault in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tiny_book.root / "runs").exists()
+
+    def test_plain_papermill_is_stopped_by_the_guard_in_the_notebook(self, tiny_book):
+        notebook = notebooks.sync(tiny_book.notebooks / "01_tiny.py")
+        done = subprocess.run(
+            [sys.executable, "-m", "papermill", str(notebook), "out.ipynb", "-p", "no_such", "1"],
+            cwd=tiny_book.root, capture_output=True, text=True,
+        )
+        assert done.returncode != 0
+        assert "unknown parameter 'no_such'" in done.stderr
+        assert "n_draws" in done.stderr
+        assert not (tiny_book.results / "01_tiny").exists()
+
+    def test_a_failing_cell_is_named_and_nothing_is_replaced(self, tiny_book):
+        script = tiny_book.notebooks / "01_tiny.py"
+        script.write_text(script.read_text() + "\n# %%\nraise ValueError('no such luck')\n")
+        output = tiny_book.chapters / "01_tiny.ipynb"
+        notebooks.replace(output, "former")
+        with pytest.raises(run.CellFailed, match=r"01_tiny.*cell 6.*ValueError: no such luck"):
+            run.execute(tiny_book, run.job(tiny_book, "01", {}), output)
+        assert output.read_text() == "former"
+        assert not (tiny_book.results / "01_tiny").exists()
+        partial = (tiny_book.root / "book" / "failed" / "01_tiny.default.ipynb").read_text()
+        assert "no such luck" in partial
+
+    def test_named_parameter_files_run_when_their_data_are_at_hand(self, tiny_book, monkeypatch):
+        folder = tiny_book.notebooks / "params"
+        (folder / "here.yaml").write_text("# chapter: 01_tiny\nseed: 5\n")
+        (folder / "away.yaml").write_text("# chapter: 01_tiny\ndataset: real\n")
+        (folder / "lost.yaml").write_text("seed: 5\n")
+
+        def needs(self, parameters):
+            file = {"file": "big.h5", "size": 1_500_000, "checksum": "sha256:0", "present": False}
+            return [file] if parameters.get("dataset") == "real" else []
+
+        monkeypatch.setattr(Book, "needs", needs)
+        away, here, lost = real.run_all(tiny_book)
+        assert "not run, needs big.h5, 1.5 MB" in away.line
+        assert not away.failed
+        assert "done" in here.line
+        assert lost.failed
+        table = results.page(tiny_book)
+        assert "| here |" in table
+        assert "not run: needs big.h5, 1.5 MB" in table
+
+
+class TestBuild:
+    def test_build_repeats_nothing_and_repeats_what_changed(self, tiny_book):
+        assert tasks.build(tiny_book) == 0
+        first = executed(tiny_book)
+        page = (tiny_book.site / "book" / "chapters" / "01_tiny.html").read_text()
+        low = json.loads((tiny_book.results / "01_tiny" / "default.json").read_text())
+        index = (tiny_book.site / "book" / "index.html").read_text()
+        assert "The mean is" in page
+        assert f"Across pages: <span class=\"pasted-text\">{low['claims'][0]['low']:.2f}" in index
+
+        assert tasks.build(tiny_book) == 0
+        assert executed(tiny_book) == first
+
+        script = tiny_book.notebooks / "01_tiny.py"
+        os.utime(script)
+        assert tasks.build(tiny_book) == 0
+        assert executed(tiny_book) == first, "a touched file with equal content is not a change"
+
+        (tiny_book.root / "lib" / "helper.py").write_text("ANSWER = 42\n")
+        assert tasks.build(tiny_book) == 0
+        assert executed(tiny_book) > first, "a change in the library is a change"
+
+    def test_a_failing_chapter_fails_the_build_and_says_where(self, tiny_book):
+        script = tiny_book.notebooks / "01_tiny.py"
+        script.write_text(script.read_text() + "\n# %%\n1 / 0\n")
+        done = press(tiny_book, "build")
+        assert done.returncode != 0
+        assert "01_tiny [default]: cell 6 (In [5], '1 / 0') failed: ZeroDivisionError" in done.stderr
+        assert not (tiny_book.site / "index.html").exists()
+
+    def test_a_killed_build_completes_the_next_time(self, tiny_book):
+        script = tiny_book.notebooks / "01_tiny.py"
+        original = script.read_text()
+        script.write_text(original + "\n# %%\nimport time\ntime.sleep(60)\n")
+        child = subprocess.Popen(
+            [sys.executable, "-m", "bookpress", "build"], cwd=tiny_book.root,
+            start_new_session=True, stdout=subprocess.PIPE, text=True,
+        )
+        for line in child.stdout:
+            if "cell" in line:
+                break
+        time.sleep(0.5)
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        script.write_text(original)
+        (tiny_book.root / "_build" / "rendering-html").touch()
+        assert tasks.build(tiny_book) == 0
+        assert (tiny_book.site / "index.html").exists()
+
+    def test_prose_cannot_outlive_its_number(self, tiny_book):
+        index = tiny_book.root / "book" / "index.md"
+        index.write_text(index.read_text().replace("mean_draw_low", "no_such_key"))
+        done = press(tiny_book, "build")
+        assert done.returncode != 0
+        assert "index.md:3: WARNING: Glue reference 'no_such_key' not found" in done.stdout
+
+
+class TestPages:
+    def write(self, folder, body: str, head: str = "") -> list[str]:
+        page = folder / "page.html"
+        page.write_text(f"<html><head>{head}</head><body><article>{body}</article></body></html>")
+        return site.page_faults(page)
+
+    def figure(self, alt: str, caption: str) -> str:
+        return (
+            '<div class="cell_output"><figure><img src="a.png" alt="' + alt + '">'
+            f"<figcaption>{caption}</figcaption></figure></div>"
+        )
+
+    def test_a_good_page_has_no_fault(self, tmp_path):
+        good = self.figure("Rates of real against generated neurons", "Rates.")
+        assert self.write(tmp_path, good, '<script src="local.js"></script>') == []
+
+    @pytest.mark.parametrize(
+        ("body", "head", "fault"),
+        [
+            ("<pre>Traceback (most recent call last)</pre>", "", "traceback"),
+            ("", '<script src="https://cdn.example/x.js"></script>', "another host"),
+            ("", '<script src="//cdn.example/x.js"></script>', "another host"),
+            ("", '<link rel="stylesheet" href="https://fonts.example/x.css">', "another host"),
+            ('<div class="cell_output"><img src="a.png" alt="A long enough text here"></div>', "",
+             "no caption"),
+        ],
+    )
+    def test_faults_are_found(self, tmp_path, body, head, fault):
+        assert any(fault in f for f in self.write(tmp_path, body, head))
+
+    @pytest.mark.parametrize("alt", ["", "short", "<Figure size 640x480 with 1 Axes>"])
+    def test_an_image_needs_words(self, tmp_path, alt):
+        faults = self.write(tmp_path, self.figure(alt.replace("<", "&lt;"), "Rates."))
+        assert any("alternative text" in f for f in faults)
+
+    def test_a_missing_page_is_a_fault(self, tiny_book):
+        with pytest.raises(BookError, match=r"01_tiny.html: the page was not built"):
+            site.check(tiny_book)
+
+
+class TestBookOfFiles:
+    def test_code_hash_ignores_prose_and_sees_code_and_library(self, tiny_book):
+        script = tiny_book.notebooks / "01_tiny.py"
+        original, before = script.read_text(), tiny_book.code_hash("01_tiny")
+        script.write_text(original.replace("A tiny chapter", "Another title"))
+        assert tiny_book.code_hash("01_tiny") == before
+        script.write_text(original.replace("draws.std()", "draws.std(ddof=1)"))
+        assert tiny_book.code_hash("01_tiny") != before
+        script.write_text(original)
+        (tiny_book.root / "lib" / "new.py").write_text("x = 1\n")
+        assert tiny_book.code_hash("01_tiny") != before
+
+    def test_code_cells_are_code_alone(self):
+        script = "# ---\n# header\n# ---\n\n# %% [markdown]\n# prose\n\n# %% tags=['x']\na = 1\n\n# %%\nb = 2"
+        assert code_cells(script) == "a = 1\nb = 2"
+
+    def test_stale_runs_are_marked(self, tiny_book):
+        run.execute(tiny_book, run.job(tiny_book, "01", {}), tiny_book.chapters / "01_tiny.ipynb")
+        assert "current" in results.page(tiny_book)
+        (tiny_book.root / "lib" / "new.py").write_text("x = 1\n")
+        assert "**older than the code**" in results.page(tiny_book)
+
+    def test_chapters_are_found_by_number_and_refused_otherwise(self, tiny_book):
+        assert tiny_book.chapter("01") == tiny_book.chapter("notebooks/01_tiny.ipynb") == "01_tiny"
+        with pytest.raises(BookError, match="names 0 of the notebooks 01_tiny"):
+            tiny_book.chapter("07")
+
+    def test_equal_scripts_give_equal_notebooks(self, tiny_book):
+        script = tiny_book.notebooks / "01_tiny.py"
+        assert notebooks.text(script) == notebooks.text(script)
+
+    def test_parameter_files_must_be_mappings(self, tmp_path):
+        (tmp_path / "list.yaml").write_text("- 1\n")
+        (tmp_path / "broken.yaml").write_text("a: [1\n")
+        with pytest.raises(BookError, match="must map parameter names"):
+            run.from_file(tmp_path / "list.yaml")
+        with pytest.raises(BookError, match="is not YAML"):
+            run.from_file(tmp_path / "broken.yaml")
+
+    def test_unknown_parameters_of_a_job(self, tiny_book):
+        with pytest.raises(ParameterError, match="Valid parameters"):
+            run.job(tiny_book, "01", {"sed": 1})
+
+
+def test_papermills_pairs_are_folded():
+    assert joined(["run", "05", "-p", "a", "1", "-p", "b=2"]) == ["run", "05", "-p", "a=1", "-p", "b=2"]
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "shown"), [(None, "size unknown"), (12, "12 B"), (1176, "1.18 kB"), (3e9, "3 GB")]
+)
+def test_sizes_are_readable(n_bytes, shown):
+    assert results.size(n_bytes) == shown
