@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Real recordings are never part of the repository: a folder beside it, or one named by the user.
 REAL = Path(os.environ.get("VISUALCORTEX_TEST_DATA", ROOT.parent / "shared" / "data"))
 
-TINY_CHAPTER = '''\
+TINY_CHAPTER = """\
 # ---
 # jupyter:
 #   jupytext:
@@ -52,7 +52,7 @@ run.record(
     )
 )
 run.quote(n_draws=n_draws)
-'''
+"""
 
 
 @pytest.fixture
@@ -85,7 +85,9 @@ def tiny_book(tmp_path: Path):
     (tmp_path / "book" / "index.md").write_text(
         "# Tiny\n\nAcross pages: {glue:text}`chapters/01_tiny.ipynb::mean_draw_low:.2f`.\n"
     )
-    (tmp_path / "book" / "results.md").write_text("# Results\n\n```{include} _generated/results.md\n```\n")
+    (tmp_path / "book" / "results.md").write_text(
+        "# Results\n\n```{include} _generated/results.md\n```\n"
+    )
     (tmp_path / "_toc.yml").write_text(
         "format: jb-book\nroot: book/index\nchapters:\n"
         "  - file: book/chapters/01_tiny\n  - file: book/results\n"

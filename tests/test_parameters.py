@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bookpress.parameters import (
     ParameterError,
     assigned,
@@ -12,12 +13,12 @@ from bookpress.parameters import (
     is_declaration,
 )
 
-CELL = '''\
+CELL = """\
 dataset: str = "simulated"  # which recording {simulated, guan2018}
 seed: int = 0  # seed of everything random, >= 0
 lr: float = 1e-3  # learning rate (0 is no learning) [0, 1]
 verbose: bool = False  # print more
-'''
+"""
 
 
 @pytest.fixture

@@ -22,7 +22,10 @@ from bookpress.parameters import ParameterError  # noqa: E402
 
 def press(book: Book, *words: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "bookpress", *words], cwd=book.root, capture_output=True, text=True,
+        [sys.executable, "-m", "bookpress", *words],
+        cwd=book.root,
+        capture_output=True,
+        text=True,
         env=os.environ | environment,
     )
 
@@ -61,7 +64,9 @@ class TestRun:
         notebook = notebooks.sync(tiny_book.notebooks / "01_tiny.py")
         done = subprocess.run(
             [sys.executable, "-m", "papermill", str(notebook), "out.ipynb", "-p", "no_such", "1"],
-            cwd=tiny_book.root, capture_output=True, text=True,
+            cwd=tiny_book.root,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode != 0
         assert "unknown parameter 'no_such'" in done.stderr
@@ -109,7 +114,7 @@ class TestBuild:
         low = json.loads((tiny_book.results / "01_tiny" / "default.json").read_text())
         index = (tiny_book.site / "book" / "index.html").read_text()
         assert "The mean is" in page
-        assert f"Across pages: <span class=\"pasted-text\">{low['claims'][0]['low']:.2f}" in index
+        assert f'Across pages: <span class="pasted-text">{low["claims"][0]["low"]:.2f}' in index
 
         assert tasks.build(tiny_book) == 0
         assert executed(tiny_book) == first
@@ -128,7 +133,9 @@ class TestBuild:
         script.write_text(script.read_text() + "\n# %%\n1 / 0\n")
         done = press(tiny_book, "build")
         assert done.returncode != 0
-        assert "01_tiny [default]: cell 6 (In [5], '1 / 0') failed: ZeroDivisionError" in done.stderr
+        assert (
+            "01_tiny [default]: cell 6 (In [5], '1 / 0') failed: ZeroDivisionError" in done.stderr
+        )
         assert not (tiny_book.site / "index.html").exists()
 
     def test_a_killed_build_completes_the_next_time(self, tiny_book):
@@ -136,8 +143,11 @@ class TestBuild:
         original = script.read_text()
         script.write_text(original + "\n# %%\nimport time\ntime.sleep(60)\n")
         child = subprocess.Popen(
-            [sys.executable, "-m", "bookpress", "build"], cwd=tiny_book.root,
-            start_new_session=True, stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-m", "bookpress", "build"],
+            cwd=tiny_book.root,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for line in child.stdout:
             if "cell" in line:
@@ -182,8 +192,11 @@ class TestPages:
             ("", '<script src="https://cdn.example/x.js"></script>', "another host"),
             ("", '<script src="//cdn.example/x.js"></script>', "another host"),
             ("", '<link rel="stylesheet" href="https://fonts.example/x.css">', "another host"),
-            ('<div class="cell_output"><img src="a.png" alt="A long enough text here"></div>', "",
-             "no caption"),
+            (
+                '<div class="cell_output"><img src="a.png" alt="A long enough text here"></div>',
+                "",
+                "no caption",
+            ),
         ],
     )
     def test_faults_are_found(self, tmp_path, body, head, fault):
@@ -244,7 +257,14 @@ class TestBookOfFiles:
 
 
 def test_papermills_pairs_are_folded():
-    assert joined(["run", "05", "-p", "a", "1", "-p", "b=2"]) == ["run", "05", "-p", "a=1", "-p", "b=2"]
+    assert joined(["run", "05", "-p", "a", "1", "-p", "b=2"]) == [
+        "run",
+        "05",
+        "-p",
+        "a=1",
+        "-p",
+        "b=2",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,17 @@ record = pytest.importorskip("bookpress.record", reason="needs the press")
 
 @pytest.fixture
 def facts():
-    return dict(name="accuracy", value=0.8, unit="", low=0.7, high=0.9, chance=0.5, ceiling=1.0,
-                n=20, held_out="last trials of each session")
+    return dict(
+        name="accuracy",
+        value=0.8,
+        unit="",
+        low=0.7,
+        high=0.9,
+        chance=0.5,
+        ceiling=1.0,
+        n=20,
+        held_out="last trials of each session",
+    )
 
 
 @pytest.fixture
@@ -72,7 +81,10 @@ def test_glued_numbers_are_plain_floats(run, facts, monkeypatch, capsys):
     glued = {}
     monkeypatch.setattr(record, "glue", lambda name, value, display: glued.update({name: value}))
     run.record(record.Claim(**(facts | {"value": np.float64(0.8)})))
-    assert set(glued) == {"accuracy", *(f"accuracy_{k}" for k in ("low", "high", "chance", "ceiling"))}
+    assert set(glued) == {
+        "accuracy",
+        *(f"accuracy_{k}" for k in ("low", "high", "chance", "ceiling")),
+    }
     assert {type(v) for v in glued.values()} == {float}
 
 

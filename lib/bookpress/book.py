@@ -37,7 +37,7 @@ class Book:
         for folder in (here, *here.parents):
             if (folder / "_toc.yml").exists():
                 return cls(folder)
-        raise BookError(f"No _toc.yml in {here} or above it: run this inside a checkout of the book.")
+        raise BookError(f"No _toc.yml in {here} or above it: run this in a checkout of the book.")
 
     @property
     def notebooks(self) -> Path:

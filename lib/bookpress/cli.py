@@ -14,7 +14,9 @@ from bookpress.parameters import ParameterError
 
 app = typer.Typer(
     help="Execute, render and check an executable book.",
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 Pairs = Annotated[list[str] | None, typer.Option("-p", help="NAME VALUE, as often as needed")]
 

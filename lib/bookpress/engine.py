@@ -27,8 +27,14 @@ def run_cells(
         A cell raised; ``executed`` then holds the notebook up to there.
     """
     papermill.execute_notebook(
-        source, executed, dict(parameters), engine_name="bookpress", kernel_name="python3",
-        progress_bar=False, cwd=str(folder), report=_reporter(title),
+        source,
+        executed,
+        dict(parameters),
+        engine_name="bookpress",
+        kernel_name="python3",
+        progress_bar=False,
+        cwd=str(folder),
+        report=_reporter(title),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.resources import files
 from pathlib import Path
 
 import jupytext
@@ -67,20 +66,32 @@ def new(book: Book, name: str) -> Path:
     Raises
     ------
     BookError
-        The chapter exists, or ``_toc.yml`` has no chapter to put it after.
+        The chapter exists, or ``_toc.yml`` has no part called ``The chapters``.
     """
     script = book.notebooks / f"{name}.py"
     if script.exists():
         raise BookError(f"{script.relative_to(book.root)} exists: choose another name.")
     toc = book.root / "_toc.yml"
-    lines = toc.read_text().splitlines()
-    places = [k for k, line in enumerate(lines) if "book/chapters/0" in line]
-    if not places:
-        raise BookError("_toc.yml lists no numbered chapter: add this one by hand.")
-    last = lines[places[-1]]
-    lines.insert(places[-1] + 1, last[: last.index("book/")] + f"book/chapters/{name}")
-    template = files("bookpress").joinpath("templates/chapter.py").read_text()
+    replace(toc, _entered(toc.read_text(), name))
+    template = (book.root / str(book.settings["template"])).read_text()
     replace(script, template.replace("CHAPTER_NAME", name))
-    replace(toc, "\n".join(lines) + "\n")
     sync(script)
     return script
+
+
+def _entered(toc: str, name: str) -> str:
+    """Return the table of contents with a chapter added at the end of its first part.
+
+    Done on the text, because a YAML writer would drop the comments.
+    """
+    lines = toc.splitlines()
+    part = next((k for k, line in enumerate(lines) if "caption: The chapters" in line), None)
+    if part is None:
+        raise BookError("_toc.yml has no part `The chapters`: add the chapter by hand.")
+    start = next(k for k in range(part, len(lines)) if lines[k].strip() == "chapters:")
+    end = start + 1
+    while end < len(lines) and lines[end].lstrip().startswith("- file:"):
+        end += 1
+    indent = " " * (len(lines[start]) - len(lines[start].lstrip()) + 2)
+    lines.insert(end, f"{indent}- file: book/chapters/{name}")
+    return "\n".join(lines) + "\n"

@@ -122,7 +122,8 @@ def check(given: Mapping[str, object], parameters: Sequence[Parameter], where: s
     by_name = {p.name: p for p in parameters}
     faults = [f"unknown parameter {name!r}" for name in given if name not in by_name]
     faults += [
-        fault for name, value in given.items()
+        fault
+        for name, value in given.items()
         if name in by_name and (fault := by_name[name].fault(value))
     ]
     if faults:

@@ -10,7 +10,14 @@ from bookpress import run
 from bookpress.book import Book
 
 CLAIM_COLUMNS = (
-    "claim", "value", "95 % interval", "chance or baseline", "ceiling", "n", "held out", "run",
+    "claim",
+    "value",
+    "95 % interval",
+    "chance or baseline",
+    "ceiling",
+    "n",
+    "held out",
+    "run",
 )
 RUN_COLUMNS = ("run", "dataset", "seeds", "duration", "commit", "data", "lock", "state")
 
@@ -66,7 +73,9 @@ def _claim_rows(runs: list[dict]) -> list[tuple[str, ...]]:
     by_key = {(c["name"], r["run"]): c for r in runs for c in r["claims"]}
     return [
         _claim_row(by_key[name, r["run"]], r["run"])
-        for name in names for r in runs if (name, r["run"]) in by_key
+        for name in names
+        for r in runs
+        if (name, r["run"]) in by_key
     ]
 
 
@@ -77,7 +86,11 @@ def _claim_row(claim: Mapping, run_name: str) -> tuple[str, ...]:
         claim["name"].replace("_", " "),
         f"**{claim['value']:.3g}**{unit}",
         f"[{claim['low']:.3g}, {claim['high']:.3g}]",
-        f"{claim['chance']:.3g}", ceiling, str(claim["n"]), _cell(claim["held_out"]), run_name,
+        f"{claim['chance']:.3g}",
+        ceiling,
+        str(claim["n"]),
+        _cell(claim["held_out"]),
+        run_name,
     )
 
 
@@ -91,9 +104,13 @@ def _run_rows(book: Book, runs: list[dict]) -> Iterator[tuple[str, ...]]:
         seeds = ", ".join(f"{k} {v}" for k, v in parameters.items() if "seed" in k) or "none"
         hashes = "".join(sorted(r["data"].get("sha256", {}).values()))
         yield (
-            r["run"], str(parameters.get("dataset", "none")), seeds,
-            f"{made['duration_s']:.0f} s", f"`{made['commit']}`",
-            f"`{hashes[:10]}`" if hashes else "simulated", f"`{made['lock_hash'][:10]}`",
+            r["run"],
+            str(parameters.get("dataset", "none")),
+            seeds,
+            f"{made['duration_s']:.0f} s",
+            f"`{made['commit']}`",
+            f"`{hashes[:10]}`" if hashes else "simulated",
+            f"`{made['lock_hash'][:10]}`",
             _state(book, r),
         )
 

@@ -36,9 +36,7 @@ class Job:
     name: str
 
 
-def job(
-    book: Book, chapter: str, given: Mapping[str, object], name: str | None = None
-) -> Job:
+def job(book: Book, chapter: str, given: Mapping[str, object], name: str | None = None) -> Job:
     """Check ``given`` against what the chapter declares, and name the run.
 
     Raises
@@ -91,7 +89,9 @@ def execute(book: Book, job: Job, output: Path) -> Path:
         source.write_text(notebooks.text(book.notebooks / f"{job.chapter}.py"))
         try:
             with _environment(book, job, Path(folder) / "results"):
-                run_cells(source, executed, job.parameters, book.root, f"{job.chapter} [{job.name}]")
+                run_cells(
+                    source, executed, job.parameters, book.root, f"{job.chapter} [{job.name}]"
+                )
         except CellError as error:
             partial = _keep_partial(book, job, executed)
             raise CellFailed(_failure(job, error, partial, book)) from None

@@ -35,11 +35,24 @@ def render(book: Book, *, builder: str = "html") -> None:
     output.mkdir(exist_ok=True)
     marker.touch()
     log = output / f"render-{builder}.log"
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build",
-               str(book.root), "-W", "-n", "--keep-going", "--builder", builder]
+    command = [
+        sys.executable,
+        "-c",
+        "from jupyter_book.cli.main import main; main()",
+        "build",
+        str(book.root),
+        "-W",
+        "-n",
+        "--keep-going",
+        "--builder",
+        builder,
+    ]
     with log.open("w") as stream:
         done = subprocess.run(
-            command, stdout=stream, stderr=subprocess.STDOUT, cwd=book.root,
+            command,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            cwd=book.root,
             env=os.environ | {"NO_COLOR": "1"},
         )
     if done.returncode:
@@ -87,7 +100,8 @@ def page_faults(path: Path) -> list[str]:
 def _foreign(soup: BeautifulSoup) -> list[str]:
     loads = [tag.get("src") for tag in soup.find_all(["script", "img", "iframe", "source"])]
     loads += [
-        tag.get("href") for tag in soup.find_all("link")
+        tag.get("href")
+        for tag in soup.find_all("link")
         if set(tag.get("rel", [])) & {"stylesheet", "preload", "icon", "preconnect"}
     ]
     return [url for url in loads if url and urlparse(url).netloc]

@@ -12,6 +12,7 @@ from doit.cmd_base import ModuleTaskLoader
 from doit.doit_cmd import DoitMain
 from doit.exceptions import TaskFailed
 from doit.reporter import ConsoleReporter
+from doit.task import Task
 from doit.tools import config_changed
 
 from bookpress import notebooks, results, site
@@ -39,7 +40,10 @@ def build(book: Book, *, jobs: int | None = None, force: bool = False) -> int:
         "task_tabulate": lambda: _tabulate(book),
         "task_render": lambda: _render(book),
         "DOIT_CONFIG": {
-            "backend": "sqlite3", "dep_file": str(state), "reporter": _Reporter, "verbosity": 2,
+            "backend": "sqlite3",
+            "dep_file": str(state),
+            "reporter": _Reporter,
+            "verbosity": 2,
         },
     }
     words = ["run", "--process", str(jobs), "--parallel-type", "thread", "--continue"]
@@ -49,11 +53,11 @@ def build(book: Book, *, jobs: int | None = None, force: bool = False) -> int:
 class _Reporter(ConsoleReporter):
     """One line when a task starts; nothing for what is up to date but its name."""
 
-    def execute_task(self, task) -> None:  # noqa: ANN
+    def execute_task(self, task: Task) -> None:
         if task.actions:
             self.write(f"{task.title()} …\n")
 
-    def skip_uptodate(self, task) -> None:  # noqa: ANN
+    def skip_uptodate(self, task: Task) -> None:
         if ":" in task.name:
             self.write(f"{task.title()}: unchanged\n")
 
@@ -105,8 +109,17 @@ def _data(book: Book, values: dict[str, object]) -> list[str]:
 def _execute_chapter(book: Book, chapter: str, threads: int) -> TaskFailed | None:
     """Run in a process of its own: a chapter that dies of memory takes nothing with it."""
     output = book.chapters / f"{chapter}.ipynb"
-    command = [sys.executable, "-m", "bookpress", "run", chapter, "--name", "default",
-               "--output", str(output)]
+    command = [
+        sys.executable,
+        "-m",
+        "bookpress",
+        "run",
+        chapter,
+        "--name",
+        "default",
+        "--output",
+        str(output),
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "BOOKPRESS_ROOT": str(book.root)}
     code = subprocess.run(command, cwd=book.root, env=environment).returncode
     return TaskFailed(f"{chapter} failed (exit {code}); see above.") if code else None

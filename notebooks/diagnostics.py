@@ -1,0 +1,68 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Diagnostics
+#
+# What this copy of the book was made with. Compare it with yours when a number differs.
+#
+# The code, by the hash of its content:
+
+# %% tags=["hide-input"]
+import pandas as pd
+
+from bookpress.book import Book
+
+book = Book.find()
+chapters = [source.stem for source in book.sources() if source.stem[:2].isdigit()]
+code = {"commit": book.commit(), "lock": book.lock_hash()}
+code |= {f"code behind {chapter}": book.code_hash(chapter) for chapter in chapters}
+pd.Series(code, name="hash").to_frame()
+
+# %% [markdown]
+# The machine and the device that the chapters chose:
+
+# %% tags=["hide-input"]
+import os
+import platform
+
+import torch
+
+from visualcortex.training import choose_device
+
+pd.Series(
+    {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "Python": platform.python_version(),
+        "device": str(choose_device("auto")),
+        "CUDA": torch.version.cuda or "none in this build of torch",
+    },
+    name="value",
+).to_frame()
+
+# %% [markdown]
+# The packages that the numbers depend on; all others are pinned in `requirements.lock`:
+
+# %% tags=["hide-input"]
+from importlib.metadata import PackageNotFoundError, version
+
+
+def installed(package: str) -> str:
+    """Return the installed version of a package, or that there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+packages = ["numpy", "scipy", "pandas", "xarray", "torch", "scikit-learn", "matplotlib", "allensdk",
+            "pynwb", "papermill", "jupyter-book", "Sphinx"]
+pd.Series({package: installed(package) for package in packages}, name="version").to_frame()

@@ -1,0 +1,188 @@
+"""The chapters as text: paired, in order, captioned, checked, and free of typed results."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.press
+pytest.importorskip("jupytext", reason="needs the press")
+
+from bookpress import notebooks, results, run  # noqa: E402
+from bookpress.book import Book  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+BOOK = Book(ROOT)
+SCRIPTS = BOOK.sources()
+CHAPTERS = [s for s in SCRIPTS if s.stem[:2].isdigit()]
+PARTS = [
+    "parameters",
+    "data",
+    "model",
+    "evaluation",
+    "went wrong",
+    "explore",
+    "exercises",
+    "references",
+]
+
+# What is not prose: removed before the sentences are read.
+NOT_PROSE = re.compile(
+    r"^[ ]*(`{3,}|~{3,})(?!\{)(?=\w).*?^[ ]*\1[ ]*$"  # fenced code, but not what a directive holds
+    r"|^[ ]*[`:@]{3,}[^\n]*$"  # the fences of directives
+    r"|^[ ]*:[\w-]+:[^\n]*$"  # their options
+    r"|^#[^\n]*$"  # headings
+    r"|^[ ]*\d+\.(?=\s)"  # the numbers of a list
+    r"|\$\$.*?\$\$|\$[^$]*\$",  # formulae
+    re.MULTILINE | re.DOTALL,
+)
+CITATION = re.compile(r"\{cite[\w:]*\}`[^`]*`")
+ALLOWED = re.compile(
+    r"\{[\w:]+\}`[^`]*`"  # roles: glued numbers, terms, references
+    r"|`[^`]*`"  # code
+    r"|\]\([^)]*\)|<?https?://\S+"  # where links lead
+    r"|\b95 ?%"  # the level of every interval
+    r"|\b[Cc]hapters? \d\d\b"
+)
+DIGIT = re.compile(r"(?<![A-Za-z])\d")
+
+
+def ids(paths: list[Path]) -> list[str]:
+    return [p.stem for p in paths]
+
+
+def typed_numbers(markdown: str) -> list[str]:
+    """Return the sentences with a number that comes from no run, citation, code or formula.
+
+    A sentence that cites its source may hold the source's numbers.
+    """
+    prose = NOT_PROSE.sub("", markdown)
+    sentences = re.split(r"\n\s*\n|(?<=[.;:!?])\s", prose)
+    uncited = [s for s in sentences if s and not CITATION.search(s)]
+    return [s.strip() for s in uncited if DIGIT.search(ALLOWED.sub("", s))]
+
+
+class TestLint:
+    """The lint itself: what it must find, and what it must let pass."""
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "The accuracy is 0.87.",
+            "It reached 87 %.",
+            "We had 498 trials.",
+            "About 3-fold better.",
+            "The mean was\n.12 after all.",
+            "```{note}\nIt was 0.3.\n```",
+            "As known {cite}`a2020`. We found 12.",
+        ],
+    )
+    def test_typed_results_are_found(self, text):
+        assert typed_numbers(text)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "The accuracy is {glue:text}`accuracy:.2f`.",
+            "The recording holds 498 trials {cite}`gao2021neurogan`.",
+            "A 95 % interval.",
+            "With $x_1 = 2$ and `n=3`.",
+            "# 05 Title",
+            "[link](a05.md)",
+            "1. First do this.",
+            "```python\nx = 3\n```",
+            "```{note}\n:class: x2 3\nText.\n```",
+            "In chapter 05, V1 is simulated.",
+        ],
+    )
+    def test_glued_cited_and_formal_numbers_pass(self, text):
+        assert typed_numbers(text) == []
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=ids(SCRIPTS))
+class TestEveryNotebook:
+    def test_the_paired_notebook_is_equal_and_has_no_output(self, script):
+        twin = script.with_suffix(".ipynb")
+        assert twin.read_text() == notebooks.text(script), "run `bookpress sync`"
+
+    def test_prose_types_no_result(self, script):
+        cells = [c.source for c in notebooks.read(script).cells if c.cell_type == "markdown"]
+        assert [s for cell in cells for s in typed_numbers(cell)] == []
+
+    def test_every_figure_has_caption_text_and_a_check(self, script):
+        cells = [c for c in notebooks.read(script).cells if c.cell_type == "code"]
+        for cell, following in zip(cells, [*cells[1:], None], strict=True):
+            shown = cell.metadata.get("mystnb", {})
+            if "figure" not in shown:
+                assert "plt." not in cell.source, f"a figure without caption: {cell.source[:80]}"
+                continue
+            where = shown["figure"]["name"]
+            assert len(shown["figure"]["caption"]) > 40, where
+            assert len(shown["image"]["alt"]) > 40, where
+            assert not DIGIT.search(shown["figure"]["caption"].replace("95 %", "")), where
+            checks = cell.source + "\n" + (following.source if following is not None else "")
+            assert any(isinstance(n, ast.Assert) for n in ast.walk(ast.parse(checks))), where
+
+    def test_cells_are_short_and_announced(self, script):
+        cells = notebooks.read(script).cells
+        for before, cell in zip(cells, cells[1:], strict=False):
+            if cell.cell_type == "code":
+                where = cell.source[:60]
+                assert len(cell.source.splitlines()) <= 25, where
+                hidden = "hide-input" in cell.metadata.get("tags", [])
+                assert before.cell_type == "markdown" or hidden or "assert" in cell.source, where
+
+
+@pytest.mark.parametrize("script", CHAPTERS, ids=ids(CHAPTERS))
+class TestChapters:
+    def test_sections_stand_in_the_order_of_the_book(self, script):
+        markdown = [c.source for c in notebooks.read(script).cells if c.cell_type == "markdown"]
+        heads = [line for text in markdown for line in text.splitlines() if line.startswith("## ")]
+        places = [next(k for k, h in enumerate(heads) if part in h.lower()) for part in PARTS]
+        assert places == sorted(places)
+
+    def test_the_opening_says_question_dataset_aims_and_time(self, script):
+        opening = notebooks.read(script).cells[0].source.lower()
+        for word in ("question", "dataset", "you will learn", "time to run"):
+            assert word in opening
+
+    def test_parameters_are_declared_and_checked_before_work(self, script):
+        notebook = notebooks.read(script)
+        assert {"dataset", "seed"} <= {p.name for p in notebooks.declared(notebook, script.stem)}
+        assert f'bookpress.begin("{script.stem}")' in script.read_text()
+
+    def test_claims_are_recorded(self, script):
+        assert "run.record(" in script.read_text()
+
+
+PARAMETER_FILES = sorted((ROOT / "notebooks" / "params").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PARAMETER_FILES, ids=ids(PARAMETER_FILES))
+def test_parameter_files_name_their_chapter_and_are_valid(path):
+    chapter = results.chapter_of(path)
+    assert chapter in ids(CHAPTERS)
+    run.job(BOOK, chapter, run.from_file(path), path.stem)
+
+
+PAGES = sorted((ROOT / "book").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", ["index.md", "results.md"])
+def test_pages_type_no_result(page):
+    assert typed_numbers((ROOT / "book" / page).read_text()) == []
+
+
+def test_every_source_is_a_page_of_the_table_of_contents():
+    listed = {Path(p).name for p in BOOK.pages() if p.startswith("book/chapters/")}
+    assert listed == set(ids(SCRIPTS))
+
+
+def test_recorded_results_hold_no_machine_path():
+    for path in (ROOT / "results").rglob("*.json"):
+        assert not re.search(r"(/home/|/root/|/tmp/|/work/|[A-Z]:\\\\)", path.read_text()), (
+            path.name
+        )
