@@ -1,0 +1,1 @@
+"""Real recordings: how their files are fetched and read."""
