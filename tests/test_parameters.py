@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bookpress.parameters import (
+pytestmark = pytest.mark.press
+pytest.importorskip("myst_nb", reason="needs the press")
+
+from bookpress.parameters import (  # noqa: E402
     ParameterError,
     assigned,
     check,

@@ -96,12 +96,21 @@ class Book:
         return list(_files(yaml.safe_load((self.root / "_toc.yml").read_text())))
 
     def needs(self, parameters: Mapping[str, object]) -> list[dict]:
-        """Return the data files that a run with these parameters reads, as the library tells."""
+        """Return the data files that a run with these parameters reads, as the library tells.
+
+        Raises
+        ------
+        BookError
+            The library cannot tell: an unknown dataset, a data folder that does not exist.
+        """
         if "needs" not in self.settings:
             return []
         module, function = str(self.settings["needs"]).split(":")
         ask: Callable = getattr(importlib.import_module(module), function)
-        return ask(parameters)
+        try:
+            return ask(parameters)
+        except (RuntimeError, ValueError) as error:
+            raise BookError(str(error)) from error
 
     def lock_hash(self) -> str:
         """Return the content hash of the lock file."""

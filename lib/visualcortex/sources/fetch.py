@@ -194,8 +194,7 @@ def _is(file: RemoteFile, path: Path) -> bool:
 def _download(
     file: RemoteFile, folder: Path, target: Path, progress: bool, pauses: Sequence[float]
 ) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    (folder / PARTIAL).mkdir(exist_ok=True)
+    (folder / PARTIAL).mkdir(parents=True, exist_ok=True)
     _sweep(folder / PARTIAL)
     handle, name = tempfile.mkstemp(prefix=f"{file.name}.", dir=folder / PARTIAL)
     os.close(handle)
@@ -203,6 +202,7 @@ def _download(
     try:
         _try_again(file, partial, progress, pauses)
         _check_download(file, partial)
+        target.parent.mkdir(exist_ok=True)
         partial.chmod(0o644)  # mkstemp makes private files; a cache may be shared
         os.replace(partial, target)
     finally:
