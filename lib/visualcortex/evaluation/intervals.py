@@ -1,0 +1,220 @@
+"""How far a number would move if other trials, or other neurons, had been drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+
+class Interval(NamedTuple):
+    """A value and the ends of the interval around it."""
+
+    value: float
+    low: float
+    high: float
+
+
+def resampled_indices(
+    n_units: int,
+    n_resamples: int,
+    *,
+    rng: np.random.Generator,
+    strata: np.ndarray | None = None,
+) -> np.ndarray:
+    """Indices of bootstrap resamples: units drawn with replacement, within strata if given.
+
+    Parameters
+    ----------
+    n_units : int
+        Number of units (trials, or neurons) to draw from.
+    n_resamples : int
+        Number of resamples.
+    rng : numpy.random.Generator
+        Source of the draws.
+    strata : (n_units,) array, optional
+        A unit is replaced by units of its own stratum only (trials: the stimulus), so that each
+        resample holds every stratum as often as the data do.
+
+    Returns
+    -------
+    (n_resamples, n_units) array of int
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to draw, or `strata` has not one entry a unit.
+    """
+    if n_units < 1 or n_resamples < 1:
+        raise ValueError(
+            f"need at least one unit and one resample; got {n_units} units, {n_resamples} resamples"
+        )
+    if strata is None:
+        return rng.integers(n_units, size=(n_resamples, n_units))
+    strata = np.asarray(strata)
+    if strata.shape != (n_units,):
+        raise ValueError(f"strata must have one entry a unit, ({n_units},); got {strata.shape}")
+    indices = np.empty((n_resamples, n_units), dtype=int)
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        draws = rng.integers(len(members), size=(n_resamples, len(members)))
+        indices[:, members] = members[draws]
+    return indices
+
+
+def bootstrap(
+    statistic: Callable[[np.ndarray], float],
+    n_units: int,
+    *,
+    rng: np.random.Generator,
+    strata: np.ndarray | None = None,
+    n_resamples: int = 1000,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile bootstrap interval of any statistic of resampled units.
+
+    The ends are the (1 - level)/2 and (1 + level)/2 quantiles of the statistic over resamples
+    (Efron 1979). Unbiased statistics that are roughly normal are covered well; the interval is
+    slightly too narrow for few units (by about a factor sqrt((n - 1)/n) for a mean), it carries
+    the statistic's own bias, and for statistics that count coincidences between units it is
+    wrong, since a resample holds the same unit twice. Resampling trials says nothing about other
+    neurons, and the other way round: state the unit with the interval.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes an index array (n_units,) of resampled units and returns a number. It must not fit
+        on units that it is tested on.
+    n_units : int
+        Number of units.
+    rng : numpy.random.Generator
+        Source of the draws.
+    strata : (n_units,) array, optional
+        Resample within these groups only.
+    n_resamples : int
+        Number of resamples.
+    level : float
+        Coverage aimed at.
+
+    Returns
+    -------
+    Interval
+        The statistic of the units as they are, and the two ends.
+
+    Raises
+    ------
+    ValueError
+        If `level` is not in (0, 1), or the statistic is not finite for most resamples.
+
+    References
+    ----------
+    Efron, B. (1979). Bootstrap methods: another look at the jackknife. Annals of Statistics 7.
+    """
+    indices = resampled_indices(n_units, n_resamples, rng=rng, strata=strata)
+    values = np.array([statistic(row) for row in indices], dtype=float)
+    return _percentile(float(statistic(np.arange(n_units))), values, level)
+
+
+def bootstrap_mean(
+    values: np.ndarray,
+    *,
+    rng: np.random.Generator,
+    strata: np.ndarray | None = None,
+    n_resamples: int = 2000,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile bootstrap interval of a mean, all resamples at once.
+
+    As `bootstrap`, for the mean of one value a unit: trial-wise decoding correctness, for one.
+
+    Parameters
+    ----------
+    values : (n_units,) array
+        One number (or truth value) a unit.
+    rng : numpy.random.Generator
+        Source of the draws.
+    strata : (n_units,) array, optional
+        Resample within these groups only.
+    n_resamples : int
+        Number of resamples.
+    level : float
+        Coverage aimed at.
+
+    Returns
+    -------
+    Interval
+
+    Raises
+    ------
+    ValueError
+        If `values` is not one finite number a unit.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or not np.isfinite(values).all():
+        raise ValueError(
+            f"values must be one finite number a unit; got shape {values.shape} with "
+            f"{np.count_nonzero(~np.isfinite(values))} not finite"
+        )
+    indices = resampled_indices(len(values), n_resamples, rng=rng, strata=strata)
+    return _percentile(float(values.mean()), values[indices].mean(axis=1), level)
+
+
+def wilson(n_correct: int, n_trials: int, *, level: float = 0.95) -> Interval:
+    """Wilson score interval of a proportion of independent trials.
+
+    With z the normal quantile of `level` and p = n_correct / n_trials,
+    centre = (p + z^2/2n) / (1 + z^2/n). Good down to a handful of trials and at p = 0 or 1, where
+    the percentile bootstrap has no width. Correctness of cross-validated trials is not quite
+    independent (the folds share training data), so it is somewhat too narrow there.
+
+    Parameters
+    ----------
+    n_correct, n_trials : int
+        Successes and attempts.
+    level : float
+        Coverage aimed at.
+
+    Returns
+    -------
+    Interval
+        The plain proportion and the two ends.
+
+    Raises
+    ------
+    ValueError
+        If not 0 <= n_correct <= n_trials with at least one trial.
+
+    References
+    ----------
+    Wilson, E. B. (1927). Probable inference, the law of succession, and statistical inference.
+    Journal of the American Statistical Association 22.
+    """
+    if n_trials < 1 or not 0 <= n_correct <= n_trials:
+        raise ValueError(
+            f"need 0 <= n_correct <= n_trials and a trial; got {n_correct} of {n_trials}"
+        )
+    z = stats.norm.ppf(0.5 + _checked_level(level) / 2)
+    p = n_correct / n_trials
+    centre = (p + z**2 / (2 * n_trials)) / (1 + z**2 / n_trials)
+    half = z / (1 + z**2 / n_trials) * np.sqrt(p * (1 - p) / n_trials + (z / (2 * n_trials)) ** 2)
+    return Interval(p, float(max(centre - half, 0.0)), float(min(centre + half, 1.0)))
+
+
+def _percentile(value: float, values: np.ndarray, level: float) -> Interval:
+    tail = (1 - _checked_level(level)) / 2
+    finite = values[np.isfinite(values)]
+    if len(finite) < len(values) / 2:
+        raise ValueError(
+            f"the statistic is finite for only {len(finite)} of {len(values)} resamples; "
+            "leave out units for which it is not defined (silent neurons, for one)"
+        )
+    low, high = np.quantile(finite, [tail, 1 - tail])
+    return Interval(value, float(low), float(high))
+
+
+def _checked_level(level: float) -> float:
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1 (0.95 for a 95 % interval); got {level}")
+    return level

@@ -1,0 +1,1 @@
+"""Models of populations of neurons: scikit-learn-style estimators that know arrays, not files."""
