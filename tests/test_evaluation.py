@@ -137,17 +137,9 @@ def test_strata_remove_the_spread_between_them(rng):
     assert interval == (0.5, 0.5, 0.5)
 
 
-@pytest.mark.parametrize(("k", "n"), [(0, 10), (7, 10), (10, 10), (430, 498)])
-def test_wilson_agrees_with_scipy(k, n):
-    expected = stats.binomtest(k, n).proportion_ci(0.95, method="wilson")
-    assert ev.wilson(k, n) == pytest.approx((k / n, expected.low, expected.high))
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda rng: ev.wilson(11, 10), "n_correct"),
-        (lambda rng: ev.wilson(1, 10, level=95), "level"),
         (lambda rng: ev.bootstrap_mean(np.array([1.0, np.nan]), rng=rng), "1 not finite"),
         (lambda rng: ev.bootstrap(lambda i: np.nan, 5, rng=rng), "0 of 1000"),
         (lambda rng: ev.resampled_indices(5, 2, rng=rng, strata=np.zeros(4)), "one entry a unit"),
@@ -259,22 +251,15 @@ def test_half_of_session_is_chance_without_drift_and_high_with_it(rng):
     assert ev.half_of_session_correct(drifting, sessions, n_folds=5, rng=rng).mean() > 0.9
 
 
-@pytest.mark.parametrize("classifier", ["linear", "pairs", "rbf"])
-def test_two_samples_of_one_distribution_are_not_told_apart(classifier, rng):
+def test_two_samples_of_one_distribution_are_not_told_apart(rng):
     a, b = rng.normal(size=(2, 300, 12))
-    correct = ev.two_sample_correct(a, b, rng=rng, classifier=classifier)
+    correct = ev.two_sample_correct(a, b, rng=rng)
     assert abs(correct.mean() - 0.5) < 4 * 0.5 / np.sqrt(600)
 
 
-def test_two_sample_classifiers_see_what_they_say(rng):
-    a = rng.normal(size=(400, 12))
-    shifted = rng.normal(size=(400, 12)) + 1
-    correlated = rng.normal(size=(400, 12)) + 1.5 * rng.normal(size=(400, 1))
-    correlated /= np.sqrt(1 + 1.5**2)
+def test_two_samples_with_other_means_are_told_apart(rng):
+    a, shifted = rng.normal(size=(400, 12)), rng.normal(size=(400, 12)) + 1
     assert ev.two_sample_correct(a, shifted, rng=rng).mean() > 0.9
-    # same means and variances: only products of neurons tell
-    assert ev.two_sample_correct(a, correlated, rng=rng).mean() < 0.6
-    assert ev.two_sample_correct(a, correlated, rng=rng, classifier="pairs").mean() > 0.7
 
 
 def test_two_sample_test_balances_unequal_sets(rng):
@@ -283,17 +268,60 @@ def test_two_sample_test_balances_unequal_sets(rng):
     assert correct.mean() < 0.8
 
 
-def test_trial_features_are_what_they_say(rng):
-    frames = (rng.random((5, 6, 3)) < 0.4).astype(float)
-    features = ev.trial_features(frames)
-    assert features.shape == (5, 2 * 3 + 4)
-    trial = frames[2]
-    assert np.allclose(features[2, :3], trial.mean(axis=0))
-    assert features[2, 4] == pytest.approx((trial == 0).mean())
-    together = [np.mean([trial[t, i] * trial[t + 1, i] for t in range(5)]) for i in range(3)]
-    assert np.allclose(features[2, 6:9], together)
-    assert features[2, 9] == pytest.approx(np.std(trial.mean(axis=1)))
-    assert ev.trial_features(frames[:, 0]).shape == (5, 3 + 3)
+class TestPopulationFeatures:
+    def trials(self, rng, n, shared):
+        """Graded activity under two conditions, with the same marginals whatever is shared."""
+        conditions = np.repeat([3, 5], n // 2)
+        noise = np.sqrt(1 - shared) * rng.normal(size=(n, 10)) + np.sqrt(shared) * rng.normal(
+            size=(n, 1)
+        )
+        return np.clip(0.5 + 0.2 * (conditions == 5)[:, None] + 0.1 * noise, 0, 1), conditions
+
+    def told(self, rng, shared):
+        fitted = ev.PopulationFeatures(n_axes=4).fit(*self.trials(rng, 300, 0.5))
+        first = fitted.transform(*self.trials(rng, 400, 0.5))
+        second = fitted.transform(*self.trials(rng, 400, shared))
+        return ev.two_sample_correct(first, second, rng=rng).mean()
+
+    def test_a_difference_of_correlations_alone_is_seen(self, rng):
+        assert self.told(rng, 0.0) > 0.7
+
+    def test_sets_of_one_distribution_are_not_told_apart(self, rng):
+        assert abs(self.told(rng, 0.5) - 0.5) < 4 * 0.5 / np.sqrt(800)
+
+    def test_columns_are_what_they_say(self, rng):
+        frames = (rng.random((40, 6, 3)) < 0.4).astype(float)
+        conditions = np.tile([0, 1], 20)
+        fitted = ev.PopulationFeatures(n_axes=2).fit(frames, conditions)
+        features = fitted.transform(frames, conditions)
+        assert features.shape == (40, 2 * 2 + 5)
+        rates = frames.mean(axis=1)
+        same = rates[conditions == conditions[7]]
+        z = (rates[7] - same.mean(axis=0)) / same.std(axis=0)
+        assert features[7, 4] == pytest.approx(z.mean())
+        assert features[7, 5] == pytest.approx(z.mean() ** 2)
+        assert features[7, 7] == pytest.approx(np.log(rates[7].mean() + 0.001))
+        followed = [frames[7, t + 1, i] for t in range(5) for i in range(3) if frames[7, t, i]]
+        assert features[7, 8] == pytest.approx(np.mean(followed))
+        assert np.allclose(features[:, :2].std(axis=0), 1)
+        without_time = ev.PopulationFeatures(n_axes=2).fit(rates, conditions)
+        assert without_time.transform(rates, conditions).shape == (40, 2 * 2 + 4)
+
+    def test_the_order_of_neurons_does_not_matter(self, rng):
+        activity, conditions = self.trials(rng, 60, 0.5)
+        order = rng.permutation(10)
+        a = ev.PopulationFeatures().fit(activity, conditions).transform(activity, conditions)
+        permuted = activity[:, order]
+        b = ev.PopulationFeatures().fit(permuted, conditions).transform(permuted, conditions)
+        assert np.allclose(np.abs(a), np.abs(b))
+
+    def test_bad_input_is_refused(self, rng):
+        activity, conditions = self.trials(rng, 60, 0.5)
+        fitted = ev.PopulationFeatures().fit(activity, conditions)
+        with pytest.raises(ValueError, match=r"conditions \[9\] were not fitted"):
+            fitted.transform(activity, np.full(60, 9))
+        with pytest.raises(ValueError, match="60 trials of activity but 3 conditions"):
+            fitted.transform(activity, [3, 5, 3])
 
 
 def test_energy_distance_of_two_normals(rng):
@@ -330,12 +358,6 @@ def test_energy_distance_is_unbiased_for_one_distribution(rng):
         (
             lambda x, s: ev.two_sample_correct(x, x[:, :2], rng=np.random.default_rng(0)),
             "same features",
-        ),
-        (
-            lambda x, s: ev.two_sample_correct(
-                x, x, rng=np.random.default_rng(0), classifier="tree"
-            ),
-            "classifier must be",
         ),
         (lambda x, s: ev.energy_distance(x, x[:11], s, s[:11]), r"stimuli \[1, 2\]"),
     ],

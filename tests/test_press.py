@@ -225,7 +225,8 @@ class TestBookOfFiles:
         assert tiny_book.code_hash("01_tiny") != before
 
     def test_code_cells_are_code_alone(self):
-        script = "# ---\n# header\n# ---\n\n# %% [markdown]\n# prose\n\n# %% tags=['x']\na = 1\n\n# %%\nb = 2"
+        header = "# ---\n# header\n# ---\n\n# %% [markdown]\n# prose\n\n"
+        script = header + "# %% tags=['x']\na = 1\n\n# %%\nb = 2"
         assert code_cells(script) == "a = 1\nb = 2"
 
     def test_stale_runs_are_marked(self, tiny_book):

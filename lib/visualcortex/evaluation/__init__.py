@@ -3,12 +3,12 @@
 Nothing here knows a file, a recording or a model: arrays go in, arrays and numbers come out.
 """
 
+from visualcortex.evaluation.features import PopulationFeatures
 from visualcortex.evaluation.intervals import (
     Interval,
     bootstrap,
     bootstrap_mean,
     resampled_indices,
-    wilson,
 )
 from visualcortex.evaluation.scores import (
     correlation_of_correlations,
@@ -17,7 +17,6 @@ from visualcortex.evaluation.scores import (
     half_of_session_correct,
     mean_rates,
     noise_correlations,
-    trial_features,
     trial_rates,
     two_sample_correct,
 )
@@ -27,10 +26,12 @@ from visualcortex.evaluation.splits import (
     blocked_parts,
     shuffled_folds,
 )
+from visualcortex.evaluation.surrogates import shuffle_trials
 
 __all__ = [
     "Interval",
     "Parts",
+    "PopulationFeatures",
     "blocked_folds",
     "blocked_parts",
     "bootstrap",
@@ -42,9 +43,8 @@ __all__ = [
     "mean_rates",
     "noise_correlations",
     "resampled_indices",
+    "shuffle_trials",
     "shuffled_folds",
-    "trial_features",
     "trial_rates",
     "two_sample_correct",
-    "wilson",
 ]

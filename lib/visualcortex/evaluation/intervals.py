@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 
 class Interval(NamedTuple):
@@ -159,47 +158,6 @@ def bootstrap_mean(
         )
     indices = resampled_indices(len(values), n_resamples, rng=rng, strata=strata)
     return _percentile(float(values.mean()), values[indices].mean(axis=1), level)
-
-
-def wilson(n_correct: int, n_trials: int, *, level: float = 0.95) -> Interval:
-    """Wilson score interval of a proportion of independent trials.
-
-    With z the normal quantile of `level` and p = n_correct / n_trials,
-    centre = (p + z^2/2n) / (1 + z^2/n). Good down to a handful of trials and at p = 0 or 1, where
-    the percentile bootstrap has no width. Correctness of cross-validated trials is not quite
-    independent (the folds share training data), so it is somewhat too narrow there.
-
-    Parameters
-    ----------
-    n_correct, n_trials : int
-        Successes and attempts.
-    level : float
-        Coverage aimed at.
-
-    Returns
-    -------
-    Interval
-        The plain proportion and the two ends.
-
-    Raises
-    ------
-    ValueError
-        If not 0 <= n_correct <= n_trials with at least one trial.
-
-    References
-    ----------
-    Wilson, E. B. (1927). Probable inference, the law of succession, and statistical inference.
-    Journal of the American Statistical Association 22.
-    """
-    if n_trials < 1 or not 0 <= n_correct <= n_trials:
-        raise ValueError(
-            f"need 0 <= n_correct <= n_trials and a trial; got {n_correct} of {n_trials}"
-        )
-    z = stats.norm.ppf(0.5 + _checked_level(level) / 2)
-    p = n_correct / n_trials
-    centre = (p + z**2 / (2 * n_trials)) / (1 + z**2 / n_trials)
-    half = z / (1 + z**2 / n_trials) * np.sqrt(p * (1 - p) / n_trials + (z / (2 * n_trials)) ** 2)
-    return Interval(p, float(max(centre - half, 0.0)), float(min(centre + half, 1.0)))
 
 
 def _percentile(value: float, values: np.ndarray, level: float) -> Interval:
