@@ -454,7 +454,6 @@ for ax, (found, quantity, chance) in zip(axes, panels, strict=True):
         list(rows), [i.value for i in shown], low=[i.low for i in shown],
         high=[i.high for i in shown], chance=chance, quantity=quantity, ax=ax,
     )
-figure.tight_layout()
 plt.show()
 
 # %% tags=["hide-input"]

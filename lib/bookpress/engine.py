@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,16 +27,18 @@ def run_cells(
     CellError
         A cell raised; ``executed`` then holds the notebook up to there.
     """
-    papermill.execute_notebook(
-        source,
-        executed,
-        dict(parameters),
-        engine_name="bookpress",
-        kernel_name="python3",
-        progress_bar=False,
-        cwd=str(folder),
-        report=_reporter(title),
-    )
+    with tempfile.TemporaryDirectory(prefix="bookpress-") as sockets:
+        papermill.execute_notebook(
+            source,
+            executed,
+            dict(parameters),
+            engine_name="bookpress",
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=str(folder),
+            report=_reporter(title),
+            sockets=f"{sockets}/kernel",
+        )
 
 
 class ReportingEngine(NBClientEngine):
@@ -47,9 +50,14 @@ class ReportingEngine(NBClientEngine):
         nb_man: NotebookExecutionManager,
         kernel_name: str,
         report: Callable[[int, int], None],
+        sockets: str,
         **options: object,
     ) -> None:
-        """Execute the cells; kernels talk over local sockets, which leaves no port open."""
+        """Execute the cells; the kernel talks over sockets in a folder of its own.
+
+        Ports could be taken by another kernel that starts at the same moment, and stand open to
+        every user of the machine.
+        """
         begin_cell = nb_man.cell_start
 
         def cell_start(cell: object, cell_index: int | None = None, **more: object) -> None:
@@ -57,7 +65,7 @@ class ReportingEngine(NBClientEngine):
             begin_cell(cell, cell_index, **more)
 
         nb_man.cell_start = cell_start
-        local = Config({"KernelManager": {"transport": "ipc"}})
+        local = Config({"KernelManager": {"transport": "ipc", "ip": sockets}})
         super().execute_managed_notebook(nb_man, kernel_name, config=local, **options)
 
 

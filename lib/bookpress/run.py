@@ -134,8 +134,12 @@ def _failure(job: Job, error: CellError, partial: Path, book: Book) -> str:
 
 
 def _published(executed: Path) -> str:
-    """Return the executed notebook's text without the paths of this machine."""
+    """Return the executed notebook's text without the paths of this machine.
+
+    The state of its widgets goes too: without a kernel they are dead weight on the page.
+    """
     notebook = nbformat.read(executed, as_version=4)
+    notebook.metadata.pop("widgets", None)
     record = notebook.metadata.get("papermill", {})
     for key in ("input_path", "output_path", "environment_variables"):
         record.pop(key, None)
