@@ -63,6 +63,9 @@ def installed(package: str) -> str:
         return "not installed"
 
 
-packages = ["numpy", "scipy", "pandas", "xarray", "torch", "scikit-learn", "matplotlib", "allensdk",
-            "pynwb", "papermill", "jupyter-book", "Sphinx"]
-pd.Series({package: installed(package) for package in packages}, name="version").to_frame()
+packages = [
+    "numpy", "scipy", "pandas", "xarray", "torch", "scikit-learn", "matplotlib", "allensdk",
+    "pynwb", "papermill", "jupyter-book", "Sphinx",
+]
+versions = {package: installed(package) for package in packages}
+pd.Series(versions, name="version").to_frame()

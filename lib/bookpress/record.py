@@ -9,7 +9,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,13 +56,13 @@ class Claim:
 
     name: str
     value: float
-    unit: str
     low: float
     high: float
     chance: float
     ceiling: float | None
     n: int
     held_out: str
+    unit: str = ""
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -80,6 +80,12 @@ class Claim:
             raise ValueError(f"{self.name}: low {self.low:g} lies above high {self.high:g}.")
         if self.n < 1 or not self.held_out:
             raise ValueError(f"{self.name}: say how many units (`n`) and what was `held_out`.")
+
+    @classmethod
+    def of(cls, name: str, interval: Sequence[float], **facts: object) -> Claim:
+        """Make a claim of an estimate with its interval, given as (value, low, high)."""
+        value, low, high = interval
+        return cls(name=name, value=value, low=low, high=high, **facts)
 
     @property
     def label(self) -> str:
@@ -142,8 +148,7 @@ class Run:
             self.claims[claim.name] = claim
             self._glue(claim)
         self._write()
-        for claim in claims:
-            display(HTML(claim._repr_html_()))
+        display(HTML(f'<div class="claims">{"".join(c._repr_html_() for c in claims)}</div>'))
 
     def quote(self, **values: float | int | str) -> None:
         """Glue plain facts of the run (counts, units, names) for the prose; no claim is made."""

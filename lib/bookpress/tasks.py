@@ -47,7 +47,10 @@ def build(book: Book, *, jobs: int | None = None, force: bool = False) -> int:
         },
     }
     words = ["run", "--process", str(jobs), "--parallel-type", "thread", "--continue"]
-    return DoitMain(ModuleTaskLoader(tasks)).run(words + (["--always-execute"] if force else []))
+    code = DoitMain(ModuleTaskLoader(tasks)).run(words + (["--always-execute"] if force else []))
+    if code == 0:
+        print(f"The book is built: {os.path.relpath(book.site / 'index.html')}", flush=True)
+    return code
 
 
 class _Reporter(ConsoleReporter):
@@ -164,5 +167,4 @@ def _render_and_check(book: Book) -> TaskFailed | None:
         site.check(book)
     except BookError as error:
         return TaskFailed(str(error))
-    print(f"The book is built: {(book.site / 'index.html').relative_to(book.root)}", flush=True)
     return None

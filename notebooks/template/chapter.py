@@ -74,18 +74,20 @@ ax.plot(np.sort(mean_of_neuron), "o")
 ax.set(xlabel="neuron, in order", ylabel=f"mean response ({recording.responses.units})")
 plt.show()
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
 assert np.isfinite(mean_of_neuron).all(), "every neuron has a mean"
 
 # %% [markdown]
 # A number does not stand alone: it has an interval over trials, and something to compare it with.
 
 # %%
-mean = bootstrap_mean(responses.mean(axis=1), rng=np.random.default_rng(seed), n_resamples=n_resamples)
+mean = bootstrap_mean(
+    responses.mean(axis=1), rng=np.random.default_rng(seed), n_resamples=n_resamples
+)
 run.record(
-    bookpress.Claim(
-        name="mean_response", value=mean.value, unit=recording.responses.units, low=mean.low,
-        high=mean.high, chance=0.0, ceiling=None, n=recording.n_trials, held_out="nothing is fitted",
+    bookpress.Claim.of(
+        "mean_response", mean, unit=recording.responses.units, chance=0.0, ceiling=None,
+        n=recording.n_trials, held_out="nothing is fitted",
         note="The interval resamples trials; a mean has no ceiling.",
     )
 )
