@@ -187,13 +187,16 @@ guess = np.unique(stimulus, return_counts=True)[1].max() / len(stimulus)
 fifth = "a fifth of the trials, in turn"
 run.record(
     bookpress.Claim.of(
-        "decoding_shuffled", share(shuffled), chance=guess, held_out=f"{fifth}: random", **common
+        "decoding_shuffled", share(shuffled),
+        chance=guess, held_out=f"{fifth}: random", **common,
     ),
     bookpress.Claim.of(
-        "decoding_blocked", share(blocked), chance=guess, held_out=f"{fifth}: stretches", **common
+        "decoding_blocked", share(blocked),
+        chance=guess, held_out=f"{fifth}: stretches", **common,
     ),
     bookpress.Claim.of(
-        "half_of_session", share(halves), chance=0.5, held_out=f"{fifth}: random", **common
+        "half_of_session", share(halves),
+        chance=0.5, held_out=f"{fifth}: random", **common,
     ),
 )
 
@@ -524,7 +527,9 @@ def condition_means(trials: np.ndarray) -> np.ndarray:
     return np.stack([means[stimulus[train] == c].mean(axis=0) for c in conditions])
 
 
-def activity_agreement(truth: np.ndarray, candidates: list[np.ndarray]) -> intervals.Interval:
+def activity_agreement(
+    truth: np.ndarray, candidates: list[np.ndarray]
+) -> intervals.Interval:
     """Correlation with the true activity, mean over candidates, interval over neurons."""
     means = [condition_means(trials) for trials in candidates]
 
@@ -633,9 +638,11 @@ run.quote(rate_above_zero=(graded > 0).mean(), rate_above_half=(graded > 0.5).me
 # %%
 n_first = int(0.8 * recording.n_trials)
 unseen = np.setdiff1d(stimulus[n_first:], stimulus[:n_first])
-run.quote(n_unseen=len(unseen), n_unseen_blocked=len(np.setdiff1d(stimulus[test], stimulus[train])))
+unseen_blocked = np.setdiff1d(stimulus[test], stimulus[train])
+run.quote(n_unseen=len(unseen), n_unseen_blocked=len(unseen_blocked))
 try:
-    scores.decoding_correct(rates, stimulus, (np.arange(recording.n_trials) >= n_first).astype(int))
+    folds = (np.arange(recording.n_trials) >= n_first).astype(int)
+    scores.decoding_correct(rates, stimulus, folds)
 except ValueError as error:
     print(error)
 
