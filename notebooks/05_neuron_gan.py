@@ -183,6 +183,11 @@ common = {
     "note": "Interval over trials within sessions. Chance: the commonest label. "
     "Ceiling: perfect decoding, since no ideal observer is known.",
 }
+
+# %% [markdown]
+# Guessing means naming the commonest condition, and for the half of the session a coin.
+
+# %%
 guess = np.unique(stimulus, return_counts=True)[1].max() / len(stimulus)
 fifth = "a fifth of the trials, in turn"
 run.record(
