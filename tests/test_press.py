@@ -166,7 +166,7 @@ class TestBuild:
         index.write_text(index.read_text().replace("mean_draw_low", "no_such_key"))
         done = press(tiny_book, "build")
         assert done.returncode != 0
-        assert "index.md:3: WARNING: Glue reference 'no_such_key' not found" in done.stdout
+        assert "index.md:3: WARNING: Glue reference 'no_such_key' not found" in done.stderr
 
 
 class TestPages:

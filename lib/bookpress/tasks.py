@@ -10,7 +10,7 @@ from pathlib import Path
 
 from doit.cmd_base import ModuleTaskLoader
 from doit.doit_cmd import DoitMain
-from doit.exceptions import TaskFailed
+from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter
 from doit.task import Task
 from doit.tools import config_changed
@@ -54,7 +54,7 @@ def build(book: Book, *, jobs: int | None = None, force: bool = False) -> int:
 
 
 class _Reporter(ConsoleReporter):
-    """One line when a task starts; nothing for what is up to date but its name."""
+    """One line when a task starts, one for each notebook that is unchanged, faults at the end."""
 
     def execute_task(self, task: Task) -> None:
         if task.actions:
@@ -63,6 +63,20 @@ class _Reporter(ConsoleReporter):
     def skip_uptodate(self, task: Task) -> None:
         if ":" in task.name:
             self.write(f"{task.title()}: unchanged\n")
+
+    def add_failure(self, task: Task, fail: BaseFail) -> None:
+        # a task left out because another failed is no news
+        if not isinstance(fail, UnmetDependency):
+            self.failures.append({"task": task, "exception": fail})
+
+    def complete_run(self) -> None:
+        for failure in self.failures:
+            print(
+                f"\n{failure['task'].name} FAILED\n{failure['exception'].get_msg()}",
+                file=sys.stderr,
+            )
+        for message in self.runtime_errors:
+            print(message, file=sys.stderr)
 
 
 def _library(book: Book) -> list[str]:
@@ -124,8 +138,12 @@ def _execute_chapter(book: Book, chapter: str, threads: int) -> TaskFailed | Non
         str(output),
     ]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "BOOKPRESS_ROOT": str(book.root)}
-    code = subprocess.run(command, cwd=book.root, env=environment).returncode
-    return TaskFailed(f"{chapter} failed (exit {code}); see above.") if code else None
+    done = subprocess.run(
+        command, cwd=book.root, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    if done.returncode:
+        return TaskFailed(done.stderr.strip() or f"{chapter}: ended with {done.returncode}")
+    return None
 
 
 def _tabulate(book: Book) -> dict:
