@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 pytestmark = pytest.mark.press
 pytest.importorskip("papermill", reason="needs the press")
+
+import yaml  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 STEP = re.compile(r"^ *```bash\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
