@@ -47,7 +47,7 @@ run: env  ## one chapter with parameters: make run CH=05 ARGS="-f notebooks/para
 real: env  ## every named parameter file whose data lie in VISUALCORTEX_DATA
 	$(BIN)/bookpress real
 
-links: env  ## follow every external link (needs the network)
+links: book  ## follow every external link (needs the network)
 	$(BIN)/bookpress links
 
 lint: env  ## ruff alone

@@ -88,9 +88,12 @@ def tiny_book(tmp_path: Path):
     (tmp_path / "book" / "results.md").write_text(
         "# Results\n\n```{include} _generated/results.md\n```\n"
     )
+    (tmp_path / "book" / "other.md").write_text(
+        "# Other\n\nGlued: {glue:text}`chapters/01_tiny.ipynb::mean_draw:.3f`.\n"
+    )
     (tmp_path / "_toc.yml").write_text(
         "format: jb-book\nroot: book/index\nchapters:\n"
-        "  - file: book/chapters/01_tiny\n  - file: book/results\n"
+        "  - file: book/chapters/01_tiny\n  - file: book/results\n  - file: book/other\n"
     )
     shutil.copyfile(ROOT / "_config.yml", tmp_path / "_config.yml")
     shutil.copytree(ROOT / "book" / "_static", tmp_path / "book" / "_static")

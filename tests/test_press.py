@@ -50,7 +50,9 @@ class TestRun:
             (("-p", "no_such", "1"), "unknown parameter 'no_such'"),
             (("-p", "seed", "many"), "seed must be int"),
             (("-p", "seed", "1001"), "seed must lie in [0, 1000]"),
+            (("-p", "seed", "[1"), "seed must be int"),
             (("-f", "absent.yaml"), "No parameter file absent.yaml"),
+            (("-f", "notebooks"), "No parameter file notebooks"),
         ],
     )
     def test_bad_parameters_stop_the_run_before_any_work(self, tiny_book, words, fault):
@@ -85,6 +87,35 @@ class TestRun:
         partial = (tiny_book.root / "book" / "failed" / "01_tiny.default.ipynb").read_text()
         assert "no such luck" in partial
 
+    def test_a_cell_that_kills_its_kernel_is_named(self, tiny_book):
+        script = tiny_book.notebooks / "01_tiny.py"
+        script.write_text(script.read_text() + "\n# %%\nimport os\nos.kill(os.getpid(), 9)\n")
+        with pytest.raises(
+            run.CellFailed, match=r"01_tiny.*cell 6 \('import os'\) killed its kernel"
+        ):
+            run.execute(tiny_book, run.job(tiny_book, "01", {}), tiny_book.root / "out.ipynb")
+        assert (tiny_book.root / "book" / "failed" / "01_tiny.default.ipynb").exists()
+
+    def test_a_run_whose_build_is_gone_publishes_nothing(self, tiny_book, monkeypatch):
+        monkeypatch.setenv(run.PARENT, "1" if os.getppid() != 1 else "2")
+        output = tiny_book.chapters / "01_tiny.ipynb"
+        with pytest.raises(BookError, match="nothing is kept"):
+            run.execute(tiny_book, run.job(tiny_book, "01", {}), output)
+        assert not output.exists()
+        assert not tiny_book.results.exists()
+
+    def test_a_notebook_run_by_hand_does_not_pass_for_the_books_own(self, tiny_book):
+        notebook = notebooks.sync(tiny_book.notebooks / "01_tiny.py")
+        subprocess.run(
+            [sys.executable, "-m", "papermill", str(notebook), "out.ipynb", "--no-progress-bar"],
+            cwd=tiny_book.root,
+            capture_output=True,
+            check=True,
+        )
+        (kept,) = (tiny_book.results / "01_tiny").glob("*.json")
+        assert kept.name.startswith("p-")
+        assert results.load(tiny_book) == {}
+
     def test_named_parameter_files_run_when_their_data_are_at_hand(self, tiny_book, monkeypatch):
         folder = tiny_book.notebooks / "params"
         (folder / "here.yaml").write_text("# chapter: 01_tiny\nseed: 5\n")
@@ -103,6 +134,9 @@ class TestRun:
         assert lost.failed
         table = results.page(tiny_book)
         assert "| here |" in table
+        assert "older than the code" not in table
+        (folder / "here.yaml").write_text("# chapter: 01_tiny\nseed: 6\n")
+        assert "older than the code" in results.page(tiny_book)
         assert "not run: needs big.h5, 1.5 MB" in table
 
 
@@ -124,9 +158,19 @@ class TestBuild:
         assert tasks.build(tiny_book) == 0
         assert executed(tiny_book) == first, "a touched file with equal content is not a change"
 
+        result = tiny_book.results / "01_tiny" / "default.json"
+        result.unlink()
+        assert tasks.build(tiny_book) == 0
+        assert result.exists(), "claims that were deleted are made again"
+
+        second = executed(tiny_book)
+        script.write_text(script.read_text().replace("seed: int = 0", "seed: int = 7"))
         (tiny_book.root / "lib" / "helper.py").write_text("ANSWER = 42\n")
         assert tasks.build(tiny_book) == 0
-        assert executed(tiny_book) > first, "a change in the library is a change"
+        assert executed(tiny_book) > second, "a change in the library is a change"
+        value = json.loads(result.read_text())["claims"][0]["value"]
+        other = (tiny_book.site / "book" / "other.html").read_text()
+        assert f">{value:.3f}<" in other, "every page that glues a number gets the new one"
 
     def test_a_failing_chapter_fails_the_build_and_says_where(self, tiny_book):
         script = tiny_book.notebooks / "01_tiny.py"
@@ -134,7 +178,7 @@ class TestBuild:
         done = press(tiny_book, "build")
         assert done.returncode != 0
         assert (
-            "01_tiny [default]: cell 6 (In [5], '1 / 0') failed: ZeroDivisionError" in done.stderr
+            "01_tiny [default]: cell 6 ('1 / 0') failed: ZeroDivisionError" in done.stderr
         )
         assert not (tiny_book.site / "index.html").exists()
 
@@ -239,6 +283,13 @@ class TestBookOfFiles:
         assert tiny_book.chapter("01") == tiny_book.chapter("notebooks/01_tiny.ipynb") == "01_tiny"
         with pytest.raises(BookError, match="names 0 of the notebooks 01_tiny"):
             tiny_book.chapter("07")
+
+    @pytest.mark.parametrize(
+        "name", ["My chapter", "07_Example", "example", "7_example", "01_tiny"]
+    )
+    def test_names_of_new_chapters_are_checked(self, tiny_book, name):
+        with pytest.raises(BookError, match=r"two digits and words|exists"):
+            notebooks.new(tiny_book, name)
 
     def test_equal_scripts_give_equal_notebooks(self, tiny_book):
         script = tiny_book.notebooks / "01_tiny.py"

@@ -88,13 +88,8 @@ def test_glued_numbers_are_plain_floats(run, facts, monkeypatch, capsys):
     assert {type(v) for v in glued.values()} == {float}
 
 
-def test_runs_are_named_by_their_differing_parameters():
-    from bookpress.parameters import declared
-
-    parameters = declared("seed: int = 0  # seed\nn: int = 5  # how many")
-    default = record.run_name({"seed": 0, "n": 5}, parameters)
-    other = record.run_name({"seed": 1, "n": 5}, parameters)
-    assert default == "default"
-    assert other.startswith("p-")
-    assert other == record.run_name({"n": 5, "seed": 1}, parameters)
-    assert other != record.run_name({"seed": 2, "n": 5}, parameters)
+def test_runs_are_named_by_their_parameters():
+    name = record.run_name({"seed": 0, "n": 5})
+    assert name.startswith("p-")
+    assert name == record.run_name({"n": 5, "seed": 0})
+    assert name != record.run_name({"seed": 1, "n": 5})

@@ -127,10 +127,15 @@ class Book:
         return digest(library, self.lock_hash(), code)
 
     def commit(self) -> str:
-        """Return git's short commit, with ``+`` when the tree has changes; or ``unknown``."""
+        """Return git's short commit, ``+`` when the tree has changes; or ``unknown``.
+
+        Changes in ``results/`` do not count: runs write there.
+        """
         try:
             head = self._git("rev-parse", "--short=10", "HEAD")
-            return head + ("+" if self._git("status", "--porcelain") else "")
+            return head + (
+                "+" if self._git("status", "--porcelain", "--", ".", ":!results") else ""
+            )
         except (OSError, subprocess.CalledProcessError):
             return "unknown"
 

@@ -46,7 +46,8 @@ def run(
     book = Book.find()
     stem = book.chapter(chapter)
     given = (runs.from_file(file) if file else {}) | _parsed(book, stem, p or [])
-    named = name or (file.stem if file and not p else None)
+    known = file is not None and file.resolve().parent == book.notebooks / "params"
+    named = name or (file.stem if known and not p else None)
     job = runs.job(book, stem, given, named)
     target = output or book.root / "runs" / stem / f"{job.name}.ipynb"
     runs.execute(book, job, target)

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError as KernelDied
 from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
 from papermill.exceptions import PapermillExecutionError as CellError
 from traitlets.config import Config
 
-__all__ = ["CellError", "run_cells"]
+__all__ = ["CellError", "KernelDied", "explain", "run_cells"]
 
 SECONDS_BETWEEN_LINES = 15.0
 
@@ -24,8 +26,8 @@ def run_cells(
 
     Raises
     ------
-    CellError
-        A cell raised; ``executed`` then holds the notebook up to there.
+    CellError, KernelDied
+        A cell raised, or took its kernel with it; ``executed`` holds the notebook up to there.
     """
     with tempfile.TemporaryDirectory(prefix="bookpress-") as sockets:
         papermill.execute_notebook(
@@ -39,6 +41,24 @@ def run_cells(
             report=_reporter(title),
             sockets=f"{sockets}/kernel",
         )
+
+
+def explain(error: CellError | KernelDied, executed: Path) -> str:
+    """Return which cell failed, how it begins, and how it failed."""
+    if isinstance(error, CellError):
+        fault = f"{error.ename}: {error.evalue}"
+        return f"cell {error.cell_index + 1} ({_first_line(error.source)!r}) failed: {fault}"
+    cells = nbformat.read(executed, as_version=4).cells
+    begun = [k for k, c in enumerate(cells) if c.metadata.get("papermill", {}).get("start_time")]
+    place = begun[-1] if begun else 0
+    begins = _first_line(cells[place].source)
+    return (
+        f"cell {place + 1} ({begins!r}) killed its kernel: out of memory, or stopped from outside"
+    )
+
+
+def _first_line(source: str) -> str:
+    return next((line for line in source.splitlines() if line.strip()), "")
 
 
 class ReportingEngine(NBClientEngine):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import jupytext
@@ -66,8 +67,11 @@ def new(book: Book, name: str) -> Path:
     Raises
     ------
     BookError
-        The chapter exists, or ``_toc.yml`` has no part called ``The chapters``.
+        The name is not of the form ``07_example``, the chapter exists, or ``_toc.yml`` has no
+        part called ``The chapters``.
     """
+    if not re.fullmatch(r"\d\d_[a-z0-9_]+", name):
+        raise BookError(f"A chapter's name is two digits and words, like 07_example; got {name!r}.")
     script = book.notebooks / f"{name}.py"
     if script.exists():
         raise BookError(f"{script.relative_to(book.root)} exists: choose another name.")

@@ -55,7 +55,10 @@ class Parameter:
         """Return the value meant by a command line's ``text``."""
         if self.type is str:
             return text
-        value = yaml.safe_load(text)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = text
         return float(value) if self.type is float and _is_number(value) else value
 
 

@@ -30,10 +30,9 @@ def _run_one(book: Book, path: Path) -> Outcome:
         return Outcome(f"{path.name}: its first line must read `# chapter: <name>`", failed=True)
     try:
         job = run.job(book, chapter, run.from_file(path), path.stem)
-        missing = [n for n in book.needs(job.parameters) if not n["present"]]
+        missing = results.wanted(book, job.parameters)
         if missing:
-            wanted = "; ".join(f"{n['file']}, {results.size(n['size'])}" for n in missing)
-            return Outcome(f"{path.stem}: not run, needs {wanted}")
+            return Outcome(f"{path.stem}: not run, needs {missing}")
         run.execute(book, job, book.root / "runs" / job.chapter / f"{job.name}.ipynb")
     except (BookError, ParameterError) as error:
         return Outcome(f"{path.stem}: {error}", failed=True)

@@ -39,7 +39,8 @@ class Claim:
     chance
         What an uninformed method reaches: chance level or a named baseline (see ``note``).
     ceiling
-        What no method can pass: noise ceiling, ideal observer or known truth. None only with a
+        What no method can pass: noise ceiling, ideal observer or known truth; where no such bound
+        is known, the recording measured against itself, and the ``note`` says so. None only with a
         ``note`` that says why there is none.
     n
         Number of independent units (trials, neurons, seeds) behind the interval.
@@ -204,8 +205,8 @@ def begin(chapter: str) -> Run:
     Returns
     -------
     Run
-        Named by the environment variable ``BOOKPRESS_RUN``; else ``default`` where every
-        parameter has its declared value, else a hash of the parameters.
+        Named by the environment variable ``BOOKPRESS_RUN``, which the press sets; a notebook run
+        by hand is named by a hash of its parameters, so that it never passes for the book's own.
 
     Raises
     ------
@@ -215,16 +216,15 @@ def begin(chapter: str) -> Run:
     declared, given = _parameters_of_session()
     declarations.check(given, declared, chapter)
     values = {p.name: p.default for p in declared} | given
-    name = os.environ.get("BOOKPRESS_RUN") or run_name(values, declared)
+    name = os.environ.get("BOOKPRESS_RUN") or run_name(values)
     root = os.environ.get("BOOKPRESS_ROOT")
     provenance = _provenance(Book(Path(root)) if root else None, chapter)
     return Run(chapter, name, values, _results_folder() / chapter / f"{name}.json", provenance)
 
 
-def run_name(values: Mapping[str, object], declared: list[declarations.Parameter]) -> str:
-    """Return ``default`` for the declared values, else a name made from the differing ones."""
-    differing = {p.name: values[p.name] for p in declared if values[p.name] != p.default}
-    return f"p-{digest(json.dumps(differing, sort_keys=True))[:10]}" if differing else "default"
+def run_name(values: Mapping[str, object]) -> str:
+    """Return a name made from the values of all parameters."""
+    return f"p-{digest(json.dumps(dict(values), sort_keys=True))[:10]}"
 
 
 def _parameters_of_session() -> tuple[list[declarations.Parameter], dict[str, object]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bookpress import run
-from bookpress.book import Book
+from bookpress.book import Book, BookError, digest
 
 CLAIM_COLUMNS = (
     "claim",
@@ -102,14 +102,14 @@ def _run_rows(book: Book, runs: list[dict]) -> Iterator[tuple[str, ...]]:
     for r in runs:
         made, parameters = r["provenance"], r["parameters"]
         seeds = ", ".join(f"{k} {v}" for k, v in parameters.items() if "seed" in k) or "none"
-        hashes = "".join(sorted(r["data"].get("sha256", {}).values()))
+        hashes = sorted(r["data"].get("sha256", {}).values())
         yield (
             r["run"],
             str(parameters.get("dataset", "none")),
             seeds,
             f"{made['duration_s']:.0f} s",
             f"`{made['commit']}`",
-            f"`{hashes[:10]}`" if hashes else "simulated",
+            f"`{digest(*hashes)[:10]}`" if hashes else "simulated",
             f"`{made['lock_hash'][:10]}`",
             _state(book, r),
         )
@@ -117,19 +117,40 @@ def _run_rows(book: Book, runs: list[dict]) -> Iterator[tuple[str, ...]]:
 
 def _state(book: Book, recorded: Mapping) -> str:
     current = book.code_hash(recorded["chapter"]) == recorded["provenance"]["code_hash"]
+    named = {p.stem: p for p in named_files(book, recorded["chapter"])}
+    if recorded["run"] in named:
+        wanted = run.from_file(named[recorded["run"]])
+        current &= recorded["parameters"] == recorded["parameters"] | wanted
     return "current" if current else "**older than the code**"
 
 
 def _missing(book: Book, chapter: str, runs: list[dict]) -> Iterator[tuple[str, ...]]:
     made = {r["run"] for r in runs}
     for path in named_files(book, chapter):
-        if path.stem in made:
-            continue
-        parameters = run.from_file(path)
-        wanted = [f"{_cell(str(n['file']))}, {size(n['size'])}" for n in book.needs(parameters)]
-        why = f"not run: needs {'; '.join(wanted)}" if wanted else "not run"
-        blank = ("–",) * (len(RUN_COLUMNS) - 3)
-        yield (path.stem, str(parameters.get("dataset", "none")), *blank, why)
+        if path.stem not in made:
+            parameters = run.from_file(path)
+            blank = ("–",) * (len(RUN_COLUMNS) - 3)
+            yield (
+                path.stem,
+                str(parameters.get("dataset", "none")),
+                *blank,
+                _why(book, parameters),
+            )
+
+
+def _why(book: Book, parameters: Mapping[str, object]) -> str:
+    """Say why a named run was not made: which files it lacks, or that it lacks none."""
+    try:
+        missing = wanted(book, parameters)
+    except BookError as error:
+        return f"not run: {_cell(str(error))}"
+    return f"not run: needs {_cell(missing)}" if missing else "not run: try `make real`"
+
+
+def wanted(book: Book, parameters: Mapping[str, object]) -> str:
+    """Return the files that a run needs and that are not at hand, with their sizes."""
+    missing = [need for need in book.needs(parameters) if not need["present"]]
+    return "; ".join(f"{need['file']}, {size(need['size'])}" for need in missing)
 
 
 def size(n_bytes: int | None) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import nbformat
 import yaml
@@ -19,8 +18,8 @@ from bookpress import parameters as declarations
 from bookpress.book import Book, BookError
 from bookpress.record import run_name
 
-if TYPE_CHECKING:
-    from bookpress.engine import CellError
+# Environment variable with the process id of the build that a run works for.
+PARENT = "BOOKPRESS_PARENT"
 
 
 class CellFailed(BookError):
@@ -49,7 +48,8 @@ def job(book: Book, chapter: str, given: Mapping[str, object], name: str | None 
     declared = notebooks.declared(notebooks.read(script), chapter)
     declarations.check(given, declared, chapter)
     values = {p.name: p.default for p in declared} | dict(given)
-    return Job(chapter, dict(given), name or run_name(values, declared))
+    differing = any(values[p.name] != p.default for p in declared)
+    return Job(chapter, dict(given), name or (run_name(values) if differing else "default"))
 
 
 def from_file(path: Path) -> dict[str, object]:
@@ -60,7 +60,7 @@ def from_file(path: Path) -> dict[str, object]:
     BookError
         No such file, or not a mapping of names to values.
     """
-    if not path.exists():
+    if not path.is_file():
         raise BookError(f"No parameter file {path}.")
     try:
         values = yaml.safe_load(path.read_text())
@@ -80,21 +80,26 @@ def execute(book: Book, job: Job, output: Path) -> Path:
     Raises
     ------
     CellFailed
-        A cell raised. The partial notebook stays in ``book/failed/`` to look at.
+        A cell raised, or its kernel died. The partial notebook stays in ``book/failed/``.
+    BookError
+        The build that asked for this run is gone: a later one may have published since.
     """
-    from bookpress.engine import CellError, run_cells  # papermill takes seconds to import
+    from bookpress import engine  # papermill takes seconds to import
 
     with tempfile.TemporaryDirectory(prefix="bookpress-") as folder:
         source, executed = Path(folder) / "source.ipynb", Path(folder) / "executed.ipynb"
         source.write_text(notebooks.text(book.notebooks / f"{job.chapter}.py"))
         try:
             with _environment(book, job, Path(folder) / "results"):
-                run_cells(
-                    source, executed, job.parameters, book.root, f"{job.chapter} [{job.name}]"
-                )
-        except CellError as error:
+                title = f"{job.chapter} [{job.name}]"
+                engine.run_cells(source, executed, job.parameters, book.root, title)
+        except (engine.CellError, engine.KernelDied) as error:
             partial = _keep_partial(book, job, executed)
-            raise CellFailed(_failure(job, error, partial, book)) from None
+            raise CellFailed(
+                f"{job.chapter} [{job.name}]: {engine.explain(error, executed)}\n"
+                f"The notebook up to there: {partial.relative_to(book.root)}"
+            ) from None
+        _check_parent(job)
         notebooks.replace(output, _published(executed))
         _keep_results(book, job, Path(folder) / "results")
     return output
@@ -124,13 +129,10 @@ def _keep_partial(book: Book, job: Job, executed: Path) -> Path:
     return kept
 
 
-def _failure(job: Job, error: CellError, partial: Path, book: Book) -> str:
-    first = next((s for s in error.source.splitlines() if s.strip()), "")
-    return (
-        f"{job.chapter} [{job.name}]: cell {error.cell_index + 1} (In [{error.exec_count}], "
-        f"{first!r}) failed: {error.ename}: {error.evalue}\n"
-        f"The notebook up to there: {partial.relative_to(book.root)}"
-    )
+def _check_parent(job: Job) -> None:
+    parent = os.environ.get(PARENT)
+    if parent is not None and int(parent) != os.getppid():
+        raise BookError(f"{job.chapter}: the build that started this run is gone; nothing is kept.")
 
 
 def _published(executed: Path) -> str:

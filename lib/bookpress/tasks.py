@@ -17,6 +17,7 @@ from doit.tools import config_changed
 
 from bookpress import notebooks, results, site
 from bookpress.book import Book, BookError
+from bookpress.run import PARENT
 
 
 def build(book: Book, *, jobs: int | None = None, force: bool = False) -> int:
@@ -115,8 +116,15 @@ def _execute(book: Book, threads: int) -> Iterator[dict]:
             "actions": [(_execute_chapter, [book, chapter, threads])],
             "file_dep": [str(script), _lock(book), *_library(book)],
             "uptodate": [config_changed({"parameters": values, "data": _data(book, values)})],
-            "targets": [str(book.chapters / f"{chapter}.ipynb")],
+            "targets": [str(path) for path in _products(book, script)],
         }
+
+
+def _products(book: Book, script: Path) -> list[Path]:
+    """Return what executing a notebook makes: itself, and its claims if it records any."""
+    claims = [book.results / script.stem / "default.json"]
+    recorded = claims if "bookpress.begin(" in script.read_text() else []
+    return [book.chapters / f"{script.stem}.ipynb", *recorded]
 
 
 def _data(book: Book, values: dict[str, object]) -> list[str]:
@@ -137,7 +145,7 @@ def _execute_chapter(book: Book, chapter: str, threads: int) -> TaskFailed | Non
         "--output",
         str(output),
     ]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "BOOKPRESS_ROOT": str(book.root)}
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), PARENT: str(os.getpid())}
     done = subprocess.run(
         command, cwd=book.root, env=environment, stderr=subprocess.PIPE, text=True
     )
@@ -163,13 +171,13 @@ def _write_results(book: Book) -> None:
 
 
 def _render(book: Book) -> dict:
-    chapters = [str(book.chapters / f"{s.stem}.ipynb") for s in book.sources()]
+    chapters = [str(path) for script in book.sources() for path in _products(book, script)]
     pages = [p for p in sorted((book.root / "book").rglob("*")) if _is_page(book, p)]
     config = [str(book.root / name) for name in ("_config.yml", "_toc.yml")]
     return {
         "actions": [(_render_and_check, [book])],
         "file_dep": [*chapters, *map(str, pages), *config, str(book.generated / "results.md")],
-        "targets": [str(book.site / "index.html")],
+        "targets": [str(book.site / "index.html"), *(str(p) for p in site.built(book))],
         "verbosity": 2,
     }
 
