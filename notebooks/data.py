@@ -25,14 +25,16 @@ import pandas as pd
 import visualcortex
 
 pd.set_option("display.max_colwidth", None)
-visualcortex.catalogue().drop(columns=["url", "files"])
+catalogue = visualcortex.catalogue()
+catalogue[["what", "licence", "size", "how to get it"]]
 
 # %% [markdown]
-# The files behind the real ones, with the pages that they come from:
+# The files behind the real ones, what identifies them, and the page that they come from. The
+# Guan-lab recording belongs to {cite:t}`gao2021neurogan`. A file whose source publishes no hash of
+# its own is identified by the object id that git gave it there.
 
 # %% tags=["hide-input"]
-files = visualcortex.catalogue()[["files", "url"]]
-files[files["files"] != ""]
+catalogue.loc[catalogue["files"] != "", ["files", "checksums", "url"]]
 
 # %% [markdown]
 # ## What a recording looks like

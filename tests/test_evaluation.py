@@ -1,5 +1,7 @@
 """Splits, scores and intervals against independent oracles and closed forms."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -106,6 +108,28 @@ def test_bootstrap_mean_agrees_with_scipy(rng):
     assert (ours.low, ours.high) == pytest.approx((scipys.low, scipys.high), abs=0.02)
 
 
+def test_blocks_keep_what_neighbours_share(rng):
+    """Oracle: the s.e. of the mean of an autoregressive series, sqrt((1 + r) / (1 - r) / n)."""
+    n, r = 4000, 0.5
+    noise = rng.normal(size=n) * np.sqrt(1 - r**2)
+    series = np.array(list(itertools.accumulate(noise, lambda x, e: r * x + e)))
+    expected = np.sqrt((1 + r) / (1 - r) / n)
+    widths = {
+        block: np.subtract(*ev.bootstrap_mean(series, rng=rng, block=block)[:0:-1]) / (2 * 1.96)
+        for block in (1, 40)
+    }
+    assert widths[40] == pytest.approx(expected, rel=0.2)
+    assert widths[1] < 0.7 * expected
+
+
+def test_blocks_are_runs_of_neighbours_within_their_stratum(rng):
+    strata = np.repeat([0, 1], [10, 15])
+    indices = ev.resampled_indices(25, 50, rng=rng, strata=strata, block=5)
+    assert np.array_equal(strata[indices], np.tile(strata, (50, 1)))
+    steps = np.diff(indices[:, :10].reshape(50, 2, 5), axis=2) % 10
+    assert (steps == 1).all()
+
+
 def test_bootstrap_of_a_statistic_is_bootstrap_mean_for_the_mean():
     values = np.random.default_rng(0).normal(size=30)
     general = ev.bootstrap(
@@ -144,6 +168,7 @@ def test_strata_remove_the_spread_between_them(rng):
         (lambda rng: ev.bootstrap(lambda i: np.nan, 5, rng=rng), "0 of 1000"),
         (lambda rng: ev.resampled_indices(5, 2, rng=rng, strata=np.zeros(4)), "one entry a unit"),
         (lambda rng: ev.resampled_indices(0, 2, rng=rng), "at least one unit"),
+        (lambda rng: ev.resampled_indices(5, 2, rng=rng, block=0), "block must be at least 1"),
     ],
 )
 def test_bad_intervals_are_refused(call, message, rng):

@@ -175,7 +175,7 @@ def test_interrupted_and_resumed_training_is_uninterrupted(tmp_path):
     assert torch.equal(weights(resumed), weights(whole))
 
 
-@pytest.mark.parametrize("change", ["data", "labels", "lr", "width"])
+@pytest.mark.parametrize("change", ["data", "labels", "validation", "lr", "width"])
 def test_a_checkpoint_of_something_else_is_refused(change, tmp_path):
     frames, labels = binary_trials(np.random.default_rng(11), 32)
     path = tmp_path / "gan.pt"
@@ -185,8 +185,9 @@ def test_a_checkpoint_of_something_else_is_refused(change, tmp_path):
         frames = 1 - frames
     if change == "labels":
         labels = 1 - labels
-    with pytest.raises(CheckpointError, match="other training trials, labels or parameters"):
-        model.fit(frames, labels, checkpoint=path, progress=False)
+    validation = (frames, labels) if change == "validation" else None
+    with pytest.raises(CheckpointError, match="other trials, labels or parameters"):
+        model.fit(frames, labels, validation, checkpoint=path, progress=False)
 
 
 def test_it_is_an_estimator():

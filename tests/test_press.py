@@ -177,9 +177,7 @@ class TestBuild:
         script.write_text(script.read_text() + "\n# %%\n1 / 0\n")
         done = press(tiny_book, "build")
         assert done.returncode != 0
-        assert (
-            "01_tiny [default]: cell 6 ('1 / 0') failed: ZeroDivisionError" in done.stderr
-        )
+        assert "01_tiny [default]: cell 6 ('1 / 0') failed: ZeroDivisionError" in done.stderr
         assert not (tiny_book.site / "index.html").exists()
 
     def test_a_killed_build_completes_the_next_time(self, tiny_book):

@@ -146,6 +146,8 @@ def test_damaged_foreign_and_other_checkpoints_are_refused(tmp_path):
         run(Descent(), 4, checkpoint=foreign)
     with pytest.raises(CheckpointError, match=r"3 weights instead of 5.*delete the file"):
         run(Descent(size=5), 4, checkpoint=path)
+    with pytest.raises(CheckpointError, match="has 2 epochs, more than the 1 asked for"):
+        run(Descent(), 1, checkpoint=path)
 
 
 def test_a_checkpoint_runs_no_code(tmp_path):

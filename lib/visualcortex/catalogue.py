@@ -154,8 +154,8 @@ def load(id: str, *, simulator: str | None = None, seed: int = 0, **options: obj
 def catalogue() -> pd.DataFrame:
     """Return the catalogue as a table, one row a recording.
 
-    Columns: ``what``, ``citation``, ``licence``, ``url``, ``files``, ``size`` and ``how to get
-    it``; the index is the ``id``.
+    Columns: ``what``, ``citation``, ``licence``, ``url``, ``files``, ``checksums``, ``size`` and
+    ``how to get it``; the index is the ``id``.
     """
     import pandas as pd
 
@@ -167,6 +167,7 @@ def catalogue() -> pd.DataFrame:
             "licence": entry.licence,
             "url": entry.url,
             "files": ", ".join(file.name for file in entry.files),
+            "checksums": ", ".join(file.checksum for file in entry.files),
             "size": _size(entry),
             "how to get it": _how(entry),
         }

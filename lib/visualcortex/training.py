@@ -112,7 +112,7 @@ def run_epochs(
     FloatingPointError
         If a loss is not finite. The checkpoint, if any, is of an epoch before.
     CheckpointError
-        If the checkpoint is unreadable, or of another trainee.
+        If the checkpoint is unreadable, of another trainee, or has more epochs than asked for.
     """
     if n_epochs < 1:
         raise ValueError(f"n_epochs must be at least 1; got {n_epochs}")
@@ -123,6 +123,11 @@ def run_epochs(
         )
     path = None if checkpoint is None else Path(checkpoint)
     run = _Run() if path is None or not path.exists() else _resume(trainee, path)
+    if len(run.rows) > n_epochs:
+        raise CheckpointError(
+            f"checkpoint {path} has {len(run.rows)} epochs, more than the {n_epochs} asked for; "
+            "ask for as many, or delete the file to start from the beginning"
+        )
     with tqdm(
         total=n_epochs, initial=len(run.rows), desc=description, disable=not progress, unit="epoch"
     ) as bar:

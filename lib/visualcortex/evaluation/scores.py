@@ -187,11 +187,12 @@ def half_of_session_correct(
     rng: np.random.Generator,
     inverse_regularisation: float = 1.0,
 ) -> np.ndarray:
-    """Whether it is decoded which half of its session a trial belongs to: what drift alone tells.
+    """Whether it is decoded which half of its session a trial belongs to: what time alone tells.
 
     Each session is decoded by itself, with shuffled folds; chance is 0.5. Where all trials of a
-    session have the same stimulus, anything above 0.5 is drift and slow state, and none of it
-    the stimulus; otherwise the stimuli must be balanced over the halves for that to hold.
+    session have the same stimulus, anything above 0.5 is drift or a state that outlasts a trial
+    (neighbours of a test trial are in its training set), and none of it the stimulus; otherwise
+    the stimuli must be balanced over the halves for that to hold.
     Slightly below 0.5 without drift (leaving a trial out unbalances the training set against it).
 
     Parameters

@@ -326,7 +326,7 @@ class _Duel:
         ]
         self.rng = torch.Generator(self.device).manual_seed(settings.seed)
         self.n_steps = 0
-        self.identity = _identity(settings, frames, codes)
+        self.identity = _identity(settings, frames, codes, *(held_out or ()))
         if held_out is not None:
             self.held_out_rates, self.held_out_codes = trial_rates(held_out[0]), held_out[1]
             self.validate = self._validate
@@ -394,7 +394,7 @@ class _Duel:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to a state of the same data and parameters."""
         if state["identity"] != self.identity:
-            raise ValueError("other training trials, labels or parameters")
+            raise ValueError("other trials, labels or parameters")
         for network, saved in zip(self._all(), state["networks"], strict=True):
             network.load_state_dict(saved)
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
@@ -451,11 +451,13 @@ def _one_hot(codes: np.ndarray, settings: NeuronGAN, device: torch.device) -> Te
     return torch.eye(len(settings.labels_), device=device)[torch.as_tensor(codes, device=device)]
 
 
-def _identity(settings: NeuronGAN, frames: np.ndarray, codes: np.ndarray) -> str:
+def _identity(settings: NeuronGAN, *arrays: np.ndarray) -> str:
     """Fingerprint of the data and of every parameter but the number of epochs and the device."""
     parameters = {k: v for k, v in settings.get_params().items() if k not in ("n_epochs", "device")}
-    digest = hashlib.sha256(repr((sorted(parameters.items()), frames.shape)).encode())
-    digest.update(frames.tobytes() + codes.tobytes())
+    shapes = [array.shape for array in arrays]
+    digest = hashlib.sha256(repr((sorted(parameters.items()), shapes)).encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
