@@ -188,3 +188,15 @@ def test_recorded_results_hold_no_machine_path():
         assert not re.search(r"(/home/|/root/|/tmp/|/work/|[A-Z]:\\\\)", path.read_text()), (
             path.name
         )
+
+
+LOCAL_LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"book/{p.name}" for p in PAGES)])
+def test_local_links_lead_to_files(page):
+    text = (ROOT / page).read_text()
+    targets = [Path(page).parent / t for t in LOCAL_LINK.findall(text) if "chapters/" not in t]
+    assert [
+        str(t) for t in targets if not any((ROOT / f"{t}{x}").exists() for x in ("", ".md"))
+    ] == []
