@@ -445,9 +445,9 @@ run.record(
 )
 
 # %% [markdown]
-# The rates of generated and test trials correlate at {glue:text}`rate_correlation:.3f`. The
-# untrained network reaches {glue:text}`rate_correlation_chance:.3f`, so that agreement of rates says
-# little for the training, whatever a figure of it may suggest.
+# The rates of generated and test trials correlate at {glue:text}`rate_correlation:.3f`, those of the
+# untrained network and test trials at {glue:text}`rate_correlation_chance:.3f`. Agreement that the
+# untrained network has already is not the work of the training, however good the figure looks.
 
 # %% [markdown]
 # ### Pairwise correlations

@@ -95,7 +95,7 @@ class Claim:
 
     def _repr_html_(self) -> str:
         """Show the claim as one block: value, interval, and what it has to be compared with."""
-        unit = f" {html.escape(self.unit)}" if self.unit else ""
+        unit = f' <span class="claim-unit">{html.escape(self.unit)}</span>' if self.unit else ""
         ceiling = "" if self.ceiling is None else f"ceiling {self.ceiling:.3g} · "
         note = f'<div class="claim-note">{html.escape(self.note)}</div>' if self.note else ""
         return (
