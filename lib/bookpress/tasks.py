@@ -58,19 +58,23 @@ class _Reporter(ConsoleReporter):
     """One line when a task starts, one for each notebook that is unchanged, faults at the end."""
 
     def execute_task(self, task: Task) -> None:
+        """Announce a task that does something."""
         if task.actions:
             self.write(f"{task.title()} …\n")
 
     def skip_uptodate(self, task: Task) -> None:
+        """Name a notebook that needs nothing."""
         if ":" in task.name:
             self.write(f"{task.title()}: unchanged\n")
 
     def add_failure(self, task: Task, fail: BaseFail) -> None:
+        """Keep a failure for the end."""
         # a task left out because another failed is no news
         if not isinstance(fail, UnmetDependency):
             self.failures.append({"task": task, "exception": fail})
 
     def complete_run(self) -> None:
+        """Say what failed, last, where it is read."""
         for failure in self.failures:
             print(
                 f"\n{failure['task'].name} FAILED\n{failure['exception'].get_msg()}",
