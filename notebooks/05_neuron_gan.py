@@ -38,7 +38,7 @@
 
 # %% tags=["parameters"]
 dataset: str = "simulated"  # the recording {simulated, guan2018, guan2018_traces}
-seed: int = 0  # of every random draw [0, 1000000]
+seed: int = 11  # of every random draw [0, 1000000]
 n_networks: int = 3  # GANs trained, each from a seed of its own [1, 50]
 n_epochs: int = 250  # passes over the training trials [1, 100000]
 batch_size: int = 32  # trials in a training step [2, 1024]
@@ -305,8 +305,9 @@ if recording.truth is not None:
 #
 # *We* have seen them, though. The raster and the decoding above use every trial, and so do the
 # thresholds of the active frames. The four rounds, what the classifier below is shown, and the
-# defaults of the network were settled while this chapter was written, with test trials of the first
-# seeds and of the Guan-lab recording in sight. A seed that you choose yourself is the cleaner test.
+# defaults of the network were settled while this chapter was written, with test trials of other seeds
+# and of the Guan-lab recording in sight. The seed printed here was fixed before anything had been run
+# with it; a seed that you choose yourself is as clean a test.
 
 # %%
 train, validation, test = splits.blocked_parts(session, (0.6, 0.2, 0.2), n_rounds=4)
