@@ -92,7 +92,7 @@ class Recording:
         _check_labels(self.trials)
         _check_finite(self.responses)
         _check_images(self.images, self.stimulus)
-        _check_spontaneous(self.spontaneous, self.n_neurons)
+        _check_like_responses("spontaneous", self.spontaneous, self.n_neurons)
 
     @property
     def n_trials(self) -> int:
@@ -147,9 +147,45 @@ class Recording:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ImageResponses(Recording):
-    """One number for each trial and neuron, dimensions ``("trial", "neuron")``."""
+    """One number for each trial and neuron, dimensions ``("trial", "neuron")``.
+
+    Parameters
+    ----------
+    stimuli
+        One row an image (row k is stimulus k), where something is known of them; column
+        ``"category"``, a word, ``"unknown"`` where nobody is sure.
+    grey
+        Responses to a grey screen, dimensions ``("trial", "neuron")``, where it was shown.
+
+    Raises
+    ------
+    ValueError
+        As `Recording`; or `stimuli` lacks a row or its column, or `grey` has other neurons.
+    """
+
+    stimuli: pd.DataFrame | None = None
+    grey: xr.DataArray | None = None
 
     layouts: ClassVar[tuple[tuple[str, ...], ...]] = (("trial", "neuron"),)
+
+    def __post_init__(self) -> None:
+        """Check the schema, then the table of images and the grey screens."""
+        super().__post_init__()
+        _check_stimuli(self.stimuli, self.stimulus)
+        _check_like_responses("grey", self.grey, self.n_neurons)
+
+    @property
+    def category(self) -> np.ndarray:
+        """Category of the image of each trial, words ``(trial,)``.
+
+        Raises
+        ------
+        ValueError
+            The categories of this recording's images are not known.
+        """
+        if self.stimuli is None:
+            raise ValueError("the categories of these images are not known: there is no table.")
+        return self.stimuli["category"].to_numpy()[self.stimulus]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -236,12 +272,15 @@ def _check_finite(responses: xr.DataArray) -> None:
         raise ValueError(
             f"responses must be real numbers; got dtype {values.dtype}. Convert with astype(float)."
         )
-    bad = ~np.isfinite(values)
-    if bad.any():
-        rows = np.flatnonzero(bad.reshape(len(values), -1).any(axis=1))
+    if values.dtype.kind != "f":
+        return
+    # trial by trial: a mask of all values would be a second large array
+    per_trial = np.array([np.count_nonzero(~np.isfinite(trial)) for trial in values])
+    rows = np.flatnonzero(per_trial)
+    if len(rows):
         shown = ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")
         raise ValueError(
-            f"responses must be finite; got {int(bad.sum())} NaN or infinite values in "
+            f"responses must be finite; got {per_trial.sum()} NaN or infinite values in "
             f"{len(rows)} of {len(values)} trials (trial {shown}). Drop these trials from "
             f"responses and trials, or fill them in and say so in provenance.preprocessing."
         )
@@ -265,18 +304,32 @@ def _check_images(images: np.ndarray | None, stimulus: np.ndarray) -> None:
         )
 
 
-def _check_spontaneous(spontaneous: xr.DataArray | None, n_neurons: int) -> None:
-    if spontaneous is None:
+def _check_like_responses(name: str, activity: xr.DataArray | None, n_neurons: int) -> None:
+    if activity is None:
         return
-    if not spontaneous.dims or spontaneous.dims[-1] != "neuron":
+    if not activity.dims or activity.dims[-1] != "neuron":
         raise ValueError(
-            f"spontaneous must have 'neuron' as its last dimension; got {spontaneous.dims}. "
-            f"Transpose it."
+            f"{name} must have 'neuron' as its last dimension; got {activity.dims}. Transpose it."
         )
-    if spontaneous.sizes["neuron"] != n_neurons:
+    if activity.sizes["neuron"] != n_neurons:
         raise ValueError(
-            f"spontaneous must have the {n_neurons} neurons of responses; got "
-            f"{spontaneous.sizes['neuron']}. Select the same neurons from both."
+            f"{name} must have the {n_neurons} neurons of responses; got "
+            f"{activity.sizes['neuron']}. Select the same neurons from both."
+        )
+
+
+def _check_stimuli(stimuli: pd.DataFrame | None, stimulus: np.ndarray) -> None:
+    if stimuli is None:
+        return
+    if "category" not in stimuli:
+        raise ValueError(
+            f"stimuli must have a column 'category'; got {list(stimuli.columns)}. "
+            f"Write 'unknown' where the category of an image is not known."
+        )
+    if len(stimuli) <= stimulus.max():
+        raise ValueError(
+            f"stimuli must have one row for each stimulus, at least {stimulus.max() + 1}; got "
+            f"{len(stimuli)}. Add the missing images or renumber trials['stimulus']."
         )
 
 
