@@ -16,7 +16,7 @@ book: env  ## execute what changed, render and check the site
 	$(BIN)/bookpress build
 
 test: env  ## the tests of the library, the press, the notebooks and the environment
-	$(BIN)/ruff check --quiet lib tests notebooks
+	$(BIN)/ruff check --quiet lib tests notebooks benchmarks
 	$(BIN)/python -m pytest $(ARGS)
 
 env: $(VENV)/.complete  ## create .venv from requirements.lock
@@ -51,7 +51,7 @@ links: book  ## follow every external link (needs the network)
 	$(BIN)/bookpress links
 
 lint: env  ## ruff alone
-	$(BIN)/ruff check lib tests notebooks
+	$(BIN)/ruff check lib tests notebooks benchmarks
 
 # torch is written without its local version (+cpu), so that every platform finds its own build.
 lock: env  ## resolve requirements.lock anew from pyproject.toml, keeping what still fits

@@ -128,6 +128,79 @@ def test_needs_is_light():
     assert answer.stdout.decode().strip() == "[]"
 
 
+class TestSeveralMice:
+    """One id for several recordings; the option `mouse` counts them."""
+
+    (ENTRY,) = (entry for entry in ENTRIES if entry.id == "stringer2018b")
+    COMMON = ["images_natimg2800_all.mat", "stimuli_class_assignment_confident.mat"]
+
+    def names(self, **parameters):
+        return [file["file"] for file in needs({"dataset": "stringer2018b"} | parameters)]
+
+    def test_the_reader_knows_the_recordings_in_the_same_order(self):
+        from visualcortex.sources.stringer2018b import FIELDS
+
+        assert [file.name for file in self.ENTRY.mice] == [f"natimg2800_{k}.mat" for k in FIELDS]
+
+    def test_the_first_is_the_one_of_the_authors_notebook(self):
+        assert self.names() == ["natimg2800_M170714_MP032_2017-09-14.mat", *self.COMMON]
+
+    @pytest.mark.parametrize(
+        ("parameters", "mice"),
+        [
+            ({"mouse": 3}, [3]),
+            ({"mouse": 0, "n_mice": 3}, [0, 1, 2]),
+            ({"n_mice": 7}, range(7)),
+            ({"mouse": 5, "n_mice": 2}, [5, 0, 1]),
+            ({"mouse": 1, "n_mice": 0}, [1]),
+            ({"mouse": np.int64(2), "seed": 1}, [2]),
+        ],
+    )
+    def test_a_run_needs_its_mice_and_the_common_files_once(self, parameters, mice):
+        expected = [self.ENTRY.mice[mouse].name for mouse in mice]
+        assert self.names(**parameters) == expected + self.COMMON
+
+    @pytest.mark.parametrize("mouse", [7, -1, "0", 1.0, None])
+    def test_an_unknown_mouse_is_refused_with_the_known_ones(self, mouse):
+        message = f"stringer2018b has no mouse {mouse!r}. Its recordings: 0 = natimg2800_M170714"
+        with pytest.raises(ValueError, match=message):
+            load("stringer2018b", mouse=mouse)
+        with pytest.raises(ValueError, match="6 = natimg2800_M170717_MP034_2017-09-11.mat"):
+            needs({"dataset": "stringer2018b", "mouse": mouse})
+
+    def test_more_mice_than_there_are_are_refused(self):
+        with pytest.raises(ValueError, match="has no mouse 7"):
+            needs({"dataset": "stringer2018b", "n_mice": 8})
+
+    def test_an_entry_of_one_recording_has_no_mouse(self):
+        with pytest.raises(ValueError, match="guan2018 has no option 'mouse'. It takes none"):
+            load("guan2018", mouse=0)
+        with pytest.raises(ValueError, match="no option 'mous'. Did you mean 'mouse'"):
+            load("stringer2018b", mous=0)
+
+    @pytest.mark.parametrize("dataset", ["simulated", "calcium_population", "guan2018"])
+    def test_a_chapter_can_pass_a_mouse_whatever_its_dataset(self, dataset):
+        parameters = {"dataset": dataset, "mouse": 9, "n_mice": 9}
+        assert needs(parameters) == needs({"dataset": dataset})
+
+    def test_files_that_cannot_be_had_are_a_clear_error(self):
+        message = "natimg2800_M161025_MP030_2017-05-29.mat .* doi:10.25378/janelia.6845348/natimg"
+        with pytest.raises(DataError, match=message):
+            load("stringer2018b", mouse=2, simulator="v1", seed=1)
+
+    def test_a_local_file_is_taken_while_its_checksum_is_not_known(self, tmp_path):
+        (tmp_path / self.ENTRY.mice[2].name).write_bytes(b"x")
+        files = needs({"dataset": "stringer2018b", "mouse": 2})
+        assert [file["present"] for file in files] == [True, False, False]
+        assert files[0]["checksum"] == "MD5 published under the DOI"
+
+    def test_the_catalogue_lists_every_file(self):
+        row = catalogue().loc["stringer2018b"]
+        assert len(row["files"].split(", ")) == 9
+        assert row["checksums"].startswith("MD5 published under the DOI, sha256:18721867c4")
+        assert row["size"] == "listed under the DOI"
+
+
 def test_the_package_offers_its_four_names():
     assert {"load", "catalogue", "Recording", "__version__"} == set(visualcortex.__all__)
     assert visualcortex.Recording.__module__ == "visualcortex.recording"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -14,12 +15,20 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
 from visualcortex.sources import fetch as module
-from visualcortex.sources.fetch import DataError, RemoteFile, checksum, data_folder, fetch, look_up
+from visualcortex.sources import figshare
+from visualcortex.sources.fetch import (
+    PUBLISHED,
+    DataError,
+    RemoteFile,
+    checksum,
+    data_folder,
+    fetch,
+    look_up,
+)
 
 CONTENT = b"trial,neuron\n" * 20000  # 260 kB: several pieces
 SHA256 = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
@@ -30,21 +39,45 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.requests.append(self.path)
+        self.server.ranges.append(self.headers.get("Range"))
         kind = self.path.strip("/")
+        if kind.startswith("v2/"):
+            return self.answer(self.server.listing)
         if kind.isdigit() or (kind == "once503" and len(self.server.requests) == 1):
             return self.send_error(int(kind) if kind.isdigit() else 503)
+        if kind.startswith("rest") and self.headers.get("Range"):
+            return self.answer_range(kind)
         body = {"wrong": CONTENT[::-1], "html": b"<html>log in first</html>"}.get(kind, CONTENT)
         self.send_response(200)
         if kind != "unannounced":
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         short = kind in ("cut", "unannounced") or (
-            kind == "once_cut" and len(self.server.requests) == 1
+            kind.startswith(("once_cut", "rest")) and len(self.server.requests) == 1
         )
         self.wfile.write(body[: len(body) // 2] if short or kind == "hang" else body)
         if kind == "hang":
             self.wfile.flush()
             self.server.released.wait(10)
+
+    def answer(self, body, status=200, headers=()):
+        self.send_response(status)
+        for name, value in (("Content-Length", str(len(body))), *headers):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def answer_range(self, kind):
+        """Send the rest of CONTENT, or what a server of that kind takes for it."""
+        start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        if kind == "rest_refused":
+            return self.send_error(416)
+        begin = {"rest_from_zero": 0, "rest_elsewhere": start // 2}.get(kind, start)
+        body = CONTENT[begin:][::-1] if kind == "rest_wrong" else CONTENT[begin:]
+        if kind == "rest_cut":
+            body = body[:1000]
+        span = f"bytes {begin}-{begin + len(body) - 1}/{len(CONTENT)}"
+        self.answer(body, 206, [("Content-Range", span)])
 
     def log_message(self, *args):
         """Keep the output of the tests clean."""
@@ -54,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
 def server():
     """Run a server on a free port; `requests` lists what it was asked for."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.requests, server.released = [], threading.Event()
+    server.requests, server.ranges, server.released = [], [], threading.Event()
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -230,7 +263,7 @@ def test_offline_asks_nobody(server, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("call", "code", "message"),
     [
-        ("pooch.HTTPDownloader.__call__", errno.ENOSPC, "No space left on device. Free space"),
+        ("requests.Response.iter_content", errno.ENOSPC, "No space left on device. Free space"),
         ("os.replace", errno.EDQUOT, "Free space for"),
         ("tempfile.mkstemp", errno.EROFS, "Read-only file system. Make .* writable"),
         ("pathlib.Path.mkdir", errno.EACCES, "Permission denied. Make .* writable"),
@@ -246,12 +279,14 @@ def test_a_folder_that_takes_nothing(server, tmp_path, monkeypatch, call, code, 
     assert left_behind(tmp_path) == []
 
 
-def test_an_interruption_leaves_nothing(server, tmp_path, monkeypatch):
-    def interrupts(self, url, output_file, pooch):
-        Path(output_file).write_bytes(CONTENT[:1000])
-        raise KeyboardInterrupt
+def interrupted(self, chunk_size):
+    """Deliver some of an answer's content, then be interrupted from the keyboard."""
+    yield self.raw.read(1000)
+    raise KeyboardInterrupt
 
-    monkeypatch.setattr("pooch.HTTPDownloader.__call__", interrupts)
+
+def test_an_interruption_leaves_nothing(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("requests.Response.iter_content", interrupted)
     with pytest.raises(KeyboardInterrupt):
         get(remote(server), tmp_path)
     assert left_behind(tmp_path) == []
@@ -308,6 +343,249 @@ def test_the_data_folder_is_the_environments_or_the_users_cache(tmp_path, monkey
     monkeypatch.setenv("VISUALCORTEX_DATA", str(tmp_path / "no"))
     with pytest.raises(DataError, match="VISUALCORTEX_DATA names .*no, which is not a folder"):
         data_folder()
+
+
+@pytest.mark.parametrize(
+    ("kind", "ranges"),
+    [
+        ("rest", [None, "bytes=130000-"]),
+        ("rest_cut", [None, "bytes=130000-", "bytes=131000-"]),
+        ("rest_from_zero", [None, "bytes=130000-", None]),
+        ("rest_wrong", [None, "bytes=130000-", None]),
+        ("rest_elsewhere", [None, "bytes=130000-", None]),
+        ("rest_refused", [None, "bytes=130000-", None]),
+        ("once_cut", [None, "bytes=130000-"]),
+    ],
+)
+def test_a_download_goes_on_where_it_broke_off_or_starts_again(
+    server, tmp_path, monkeypatch, kind, ranges
+):
+    """Whatever a server takes for the rest of a file, the result is the file or an error."""
+    monkeypatch.setattr(module, "PIECE", 1000)
+    if kind == "rest_cut":
+        with pytest.raises(DataError, match="broke off after 132000 bytes"):
+            fetch(remote(server, kind), "set", folder=tmp_path, progress=False, pauses=(0, 0))
+        assert left_behind(tmp_path) == []
+    else:
+        path = fetch(remote(server, kind), "set", folder=tmp_path, progress=False, pauses=(0, 0))
+        assert path.read_bytes() == CONTENT
+    assert server.ranges == ranges
+
+
+def test_a_large_file_goes_on_at_the_next_call(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGE", 1000)
+    with monkeypatch.context() as patch:
+        patch.setattr("requests.Response.iter_content", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            get(remote(server, "rest_kept"), tmp_path)
+    (kept,) = left_behind(tmp_path)
+    assert kept.parent.name == ".partial"
+    assert look_up(remote(server), tmp_path) == (None, [])
+    path = get(remote(server, "rest_kept"), tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=1000-"]
+    assert left_behind(tmp_path) == [path]
+
+
+def test_a_complete_file_that_was_not_moved_is_checked_and_moved(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGE", 1000)
+    kept = tmp_path / ".partial" / f"a.csv.{SHA256[7:23]}.kept"
+    kept.parent.mkdir()
+    kept.write_bytes(CONTENT)
+    assert get(remote(server), tmp_path).read_bytes() == CONTENT
+    assert server.requests == []
+
+
+def test_what_was_kept_of_another_file_is_discarded(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGE", 1000)
+    kept = tmp_path / ".partial" / f"a.csv.{SHA256[7:23]}.kept"
+    kept.parent.mkdir()
+    kept.write_bytes(CONTENT[::-1])
+    assert get(remote(server), tmp_path).read_bytes() == CONTENT
+    assert server.ranges == [None]
+
+
+class TestLargeFiles:
+    """Their checksums are computed once, and again when the file has changed."""
+
+    @pytest.fixture
+    def computed(self, monkeypatch):
+        calls = []
+
+        def counted(path, kind):
+            calls.append(path.name)
+            return checksum(path, kind)
+
+        monkeypatch.setattr(module, "LARGE", 1000)
+        monkeypatch.setattr(module, "checksum", counted)
+        return calls
+
+    def test_an_unchanged_file_is_not_read_again(self, tmp_path, computed):
+        (tmp_path / "a.csv").write_bytes(CONTENT)
+        for _ in range(3):
+            assert look_up(remote(None), tmp_path)[0] == tmp_path / "a.csv"
+        assert computed == ["a.csv"]
+
+    def test_a_changed_file_is_read_again(self, tmp_path, computed):
+        path = tmp_path / "a.csv"
+        path.write_bytes(CONTENT)
+        assert look_up(remote(None), tmp_path)[0] == path
+        path.write_bytes(CONTENT[::-1])
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1000))
+        assert look_up(remote(None), tmp_path) == (None, [path])
+        assert computed == ["a.csv", "a.csv"]
+
+    def test_a_folder_that_takes_no_notes_does_no_harm(self, tmp_path, computed, monkeypatch):
+        def fails(*args, **kwargs):
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        (tmp_path / "a.csv").write_bytes(CONTENT)
+        monkeypatch.setattr("visualcortex.sources.atomic.tempfile.mkstemp", fails)
+        for _ in range(2):
+            assert look_up(remote(None), tmp_path)[0] == tmp_path / "a.csv"
+        assert computed == ["a.csv", "a.csv"]
+
+
+class TestPublishedUnderADoi:
+    """Address, MD5 and size are asked from figshare once, and kept."""
+
+    FILE = RemoteFile("a.csv", "doi:10.25378/janelia.42/a.csv", PUBLISHED)
+    LIST = "/v2/articles/42/files?page_size=1000"
+
+    @pytest.fixture
+    def listing(self, server, monkeypatch):
+        """Serve a list with one file; return the list, to be changed."""
+        monkeypatch.setattr(figshare, "API", f"http://127.0.0.1:{server.server_port}/v2")
+        item = {
+            "id": 7,
+            "name": "a.csv",
+            "size": len(CONTENT),
+            "is_link_only": False,
+            "download_url": f"http://127.0.0.1:{server.server_port}/good",
+            "supplied_md5": "",
+            "computed_md5": hashlib.md5(CONTENT).hexdigest(),
+        }
+        server.listing = json.dumps([item]).encode()
+        return item
+
+    @pytest.fixture
+    def no_network(self, monkeypatch):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            monkeypatch.setattr(figshare, "API", f"http://127.0.0.1:{probe.getsockname()[1]}/v2")
+
+    def test_a_file_is_downloaded_and_checked(self, server, tmp_path, listing):
+        path = get(self.FILE, tmp_path)
+        assert path.read_bytes() == CONTENT
+        assert server.requests == [self.LIST, "/good"]
+
+    def test_the_list_is_kept_and_serves_without_network(
+        self, server, tmp_path, listing, monkeypatch
+    ):
+        path = get(self.FILE, tmp_path)
+        monkeypatch.setenv("VISUALCORTEX_OFFLINE", "1")
+        assert get(self.FILE, tmp_path) == path
+        path.write_bytes(CONTENT[::-1])
+        assert look_up(self.FILE, tmp_path) == (None, [path])
+        with pytest.raises(DataError, match="forbids the network.*Ignored for its wrong checksum"):
+            get(self.FILE, tmp_path)
+        assert server.requests == [self.LIST, "/good"]
+
+    def test_a_local_file_is_checked_against_the_list(self, server, tmp_path, listing):
+        (tmp_path / "a.csv").write_bytes(CONTENT[:-1])
+        with pytest.warns(UserWarning, match="downloaded anew"):
+            assert get(self.FILE, tmp_path).read_bytes() == CONTENT
+
+    @pytest.mark.parametrize("offline", ["0", "1"])
+    def test_without_list_and_network_a_local_file_is_taken(
+        self, tmp_path, no_network, monkeypatch, offline
+    ):
+        monkeypatch.setenv("VISUALCORTEX_OFFLINE", offline)
+        (tmp_path / "a.csv").write_bytes(b"anything")
+        assert get(self.FILE, tmp_path) == tmp_path / "a.csv"
+        assert look_up(self.FILE, tmp_path)[0] == tmp_path / "a.csv"
+
+    def test_a_dangling_link_is_no_local_file(self, tmp_path):
+        (tmp_path / "a.csv").symlink_to(tmp_path / "gone")
+        assert look_up(self.FILE, tmp_path) == (None, [tmp_path / "a.csv"])
+
+    def test_without_list_network_and_file_all_is_said(self, tmp_path, no_network):
+        with pytest.raises(DataError) as caught:
+            get(self.FILE, tmp_path)
+        for part in ("a.csv", self.FILE.url, self.LIST, "ConnectionError", str(tmp_path), "Put it"):
+            assert part in str(caught.value)
+        assert left_behind(tmp_path) == []
+
+    @pytest.mark.parametrize(
+        ("served", "message"),
+        [
+            (b"<html>robots stay out</html>", "is not a list of files"),
+            (b"{}", "no file of that name is listed under https://doi.org/10.25378/janelia.42"),
+            (b"[]", "no file of that name is listed"),
+            (b"[1]", "is not a list of files"),
+            (b'[{"name": "a.csv"}]', "is not a list of files .'download_url'"),
+            (
+                b'[{"name": "a.csv", "download_url": "http://x", "size": 1, "computed_md5": ""}]',
+                "MD5 of 32 hexadecimal digits; got ''",
+            ),
+            (
+                b'[{"name": "a.csv", "download_url": "", "size": "1", "computed_md5": ""}]',
+                "expected an address and a size",
+            ),
+        ],
+    )
+    def test_a_list_of_another_kind_is_refused(self, server, tmp_path, listing, served, message):
+        server.listing = served
+        with pytest.raises(DataError, match=message):
+            get(self.FILE, tmp_path)
+
+    @pytest.mark.parametrize("status", [403, 404, 503])
+    def test_a_list_that_is_refused_is_named(self, server, tmp_path, monkeypatch, status):
+        url = f"http://127.0.0.1:{server.server_port}/{status}"
+        monkeypatch.setattr(figshare, "list_address", lambda doi: url)
+        with pytest.raises(DataError, match=f"list of files at {url}.*status {status}"):
+            get(self.FILE, tmp_path)
+
+    def test_a_damaged_or_older_list_is_asked_for_anew(self, server, tmp_path, listing):
+        place = tmp_path / ".published"
+        place.mkdir()
+        for kept in ("[", "[]", '{"a.csv": 3}', '{"a.csv": {"url": "u"}}', "{}"):
+            (place / "10.25378_janelia.42.json").write_text(kept)
+            server.requests.clear()
+            (tmp_path / "set" / "a.csv").unlink(missing_ok=True)
+            assert get(self.FILE, tmp_path).read_bytes() == CONTENT
+            assert server.requests == [self.LIST, "/good"]
+
+    def test_a_wrong_download_is_refused(self, server, tmp_path, listing):
+        server.listing = server.listing.replace(b"/good", b"/wrong")
+        with pytest.raises(DataError, match="wrong checksum md5:"):
+            get(self.FILE, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("doi", "path"),
+        [
+            ("10.25378/janelia.6845348", "articles/6845348/files"),
+            ("10.25378/janelia.6845348.v4", "articles/6845348/versions/4/files"),
+            ("10.6084/m9.figshare.14763051.v1", "articles/14763051/versions/1/files"),
+        ],
+    )
+    def test_the_number_of_an_article_ends_its_doi(self, doi, path):
+        assert figshare.list_address(doi) == f"{figshare.API}/{path}?page_size=1000"
+
+    @pytest.mark.parametrize("doi", ["10.5281/zenodo", "janelia.6845348", ""])
+    def test_a_doi_without_number_is_refused(self, doi):
+        with pytest.raises(ValueError, match="must end with its number"):
+            figshare.list_address(doi)
+
+    @pytest.mark.parametrize("url", ["https://x/a.csv", "doi:10.25378/janelia.42/b.csv"])
+    def test_a_published_checksum_needs_a_doi_and_the_name(self, url):
+        with pytest.raises(ValueError, match="must be 'doi:<DOI>/a.csv'"):
+            RemoteFile("a.csv", url, PUBLISHED)
+
+
+def test_an_md5_is_a_checksum(server, tmp_path):
+    file = remote(server, checksum="md5:" + hashlib.md5(CONTENT).hexdigest())
+    assert get(file, tmp_path).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("text", ["", "md5:0123", "sha256:0123", "git-blob:" + "0" * 64, "0" * 64])

@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from visualcortex import figures
+from visualcortex.evaluation.reliability import power_law
 
 
 @pytest.fixture(autouse=True)
@@ -126,3 +127,159 @@ def test_colours_stand_out_from_the_paper(colour):
 def test_activity_darkens_steadily():
     shades = [luminance(figures.ACTIVITY(x)) for x in np.linspace(0, 1, 50)]
     assert (np.diff(shades) < 0).all()
+
+
+def entries(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_curves_show_values_bands_and_references():
+    x, value = [1, 10, 100], np.array([0.1, 0.5, 0.8])
+    ax = figures.curves(
+        x, {"a": (value, value - 0.1, value + 0.05), "b": value / 2},
+        xlabel="neurons", ylabel="accuracy", log="x", chance=0.05, ceiling=value + 0.1,
+    )  # fmt: skip
+    assert entries(ax) == ["chance", "ceiling", "a", "b"]
+    drawn = {line.get_label(): line for line in ax.lines}
+    assert list(drawn["chance"].get_ydata()) == [0.05, 0.05]
+    assert drawn["ceiling"].get_ydata() == pytest.approx(value + 0.1)
+    assert drawn["a"].get_xydata() == pytest.approx(np.column_stack([x, value]))
+    assert drawn["b"].get_ydata() == pytest.approx(value / 2)
+    assert len({line.get_color() for line in drawn.values()}) == 4
+    (band,) = ax.collections
+    corners = band.get_paths()[0].vertices
+    for end, shift in (("low", -0.1), ("high", 0.05)):
+        for point in zip(x, value + shift, strict=True):
+            assert np.isclose(corners, point).all(axis=1).any(), end
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["1", "10", "100"]
+
+
+def test_curves_added_to_axes_come_into_their_legend_in_another_colour():
+    labels = {"xlabel": "x", "ylabel": "y", "log": "x"}
+    ax = figures.curves([1, 2], {"a": np.ones(2)}, **labels)
+    figures.curves([3, 4, 5], {"b": np.ones(3)}, ax=ax, **labels)
+    assert entries(ax) == ["a", "b"]
+    assert [line.get_color() for line in ax.lines] == list(figures.SERIES[:2])
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["1", "2"]
+
+
+def test_curves_of_one_line_need_no_legend_and_zeros_no_warning_on_a_logarithmic_axis():
+    low = np.array([0.0, 0.01, 0.3])
+    lines = {"only": (np.array([0.0, 0.1, 0.5]), low, low + 0.3)}
+    ax = figures.curves([1, 2, 3], lines, xlabel="x", ylabel="y", log="xy")
+    ax.figure.draw_without_rendering()
+    assert ax.get_legend() is None
+    assert 0 < ax.get_ylim()[0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "message"),
+    [
+        ({"a": np.ones(3)}, {}, "array of 2 values"),
+        ({"a": (np.ones(2), np.ones(2))}, {}, "a tuple of three"),
+        ({"a": (np.ones(2), np.ones(2), np.ones(3))}, {}, "a tuple of three"),
+        ({"a": np.ones(2)}, {"log": "z"}, "log must be"),
+        ({str(k): np.ones(2) for k in range(7)}, {}, "7 lines for 6 colours"),
+    ],
+)
+def test_curves_refuse_lines_that_do_not_fit(lines, options, message):
+    with pytest.raises(ValueError, match=message):
+        figures.curves([1, 2], lines, xlabel="x", ylabel="y", **options)
+
+
+def test_the_fit_of_a_power_law_lies_on_it():
+    rank = np.arange(1, 301)
+    values = 0.3 * rank**-1.2
+    law = power_law(values, (5, 1000))
+    values[250] = -1
+    ax = figures.spectrum({"natural": values, "other": values / 9}, fits={"natural": law},
+                          ranks=(5, 1000), quantity="variance (a.u.)")  # fmt: skip
+    line, fit, other = ax.lines
+    assert np.isnan(line.get_ydata()[250])
+    assert np.delete(line.get_ydata(), 250) == pytest.approx(np.delete(values, 250))
+    assert fit.get_xdata().tolist() == [5, 300]
+    assert fit.get_ydata() == pytest.approx(values[[4, 299]])
+    assert entries(ax) == ["natural", "fit: rank$^{-1.20}$", "other"]
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("rank", "variance (a.u.)")
+
+
+def test_a_fit_without_a_line_is_refused():
+    with pytest.raises(ValueError, match="without a line: \\['b'\\]"):
+        figures.spectrum({"a": np.ones(20)}, fits={"b": (1.0, 0.0)})
+
+
+def test_confusion_has_a_row_a_true_class():
+    shares = np.array([[0.7, 0.3, 0.0], [0.2, 0.2, 0.6], [np.nan] * 3])
+    ax = figures.confusion(shares, ["cats", "mice", "nests"])
+    shown = ax.images[0]
+    assert np.array_equal(shown.get_array().filled(np.nan), shares, equal_nan=True)
+    assert shown.get_clim() == (0, 0.7)
+    # the first row is at the top, like the first name
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["cats", "mice", "nests"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
+    assert ax.figure.axes[-1].get_ylabel() == "share of the class's presentations"
+    # a class that was never shown does not look like one that is never predicted
+    assert not np.allclose(shown.cmap(np.ma.masked_invalid([np.nan])), shown.cmap([0.0]))
+    with pytest.raises(ValueError, match="one name a class"):
+        figures.confusion(shares, ["cats", "mice"])
+
+
+def test_pictures_share_a_scale_that_is_symmetric_about_the_middle_grey():
+    images = 100 + np.random.default_rng(3).normal(size=(5, 6, 8)) * np.arange(1, 6)[:, None, None]
+    axes = figures.image_grid(images, list("abcde"), n_columns=3, centre=100.0)
+    assert len(axes) == len(axes[0].figure.axes) == 5
+    for ax, image, title in zip(axes, images, "abcde", strict=True):
+        assert np.array_equal(ax.images[0].get_array(), image)
+        assert ax.get_title() == title
+        low, high = ax.images[0].get_clim()
+        assert low + high == pytest.approx(200)
+        assert high - 100 == pytest.approx(np.quantile(np.abs(images - 100), 0.99))
+    assert axes[0].get_position().y0 > axes[3].get_position().y0
+    assert figures.image_grid(images, limit=2.5)[4].images[0].get_clim() == (-2.5, 2.5)
+    given = plt.subplots(1, 5)[1]
+    assert figures.image_grid(images, axes=given)[2] is given[2]
+
+
+@pytest.mark.parametrize(
+    ("shape", "titles"), [((6, 8), None), ((2, 6, 8), ["one"]), ((1, 2, 6, 8), ["one"])]
+)
+def test_other_things_than_pictures_are_refused(shape, titles):
+    with pytest.raises(ValueError, match="one title a picture"):
+        figures.image_grid(np.ones(shape), titles)
+
+
+def test_planes_of_voxels_show_what_is_empty():
+    rng = np.random.default_rng(4)
+    voxels, filled = rng.normal(size=(3, 4, 5)), rng.random((3, 4, 5)) < 0.6
+    voxels[~filled] = 1e9
+    axes = figures.voxel_planes(
+        voxels, depths_um=[100, 133, 166], filled=filled, extent_um=(0, 500, 400, 0)
+    )
+    assert [ax.get_title() for ax in axes] == ["z = 100 µm", "z = 133 µm", "z = 166 µm"]
+    assert {ax.images[0].get_clim() for ax in axes} == {axes[0].images[0].get_clim()}
+    low, high = axes[0].images[0].get_clim()
+    assert -low == high == pytest.approx(np.quantile(np.abs(voxels[filled]), 0.99))
+    for ax, plane, there in zip(axes, voxels, filled, strict=True):
+        shown = ax.images[0].get_array()
+        assert np.array_equal(np.ma.getmaskarray(shown), ~there)
+        assert np.array_equal(shown.compressed(), plane[there])
+        assert ax.images[0].get_extent() == [0, 500, 400, 0]
+        assert ax.patch.get_hatch()
+    assert axes[0].get_ylabel() == "y (µm)"
+    assert figures.voxel_planes(voxels)[0].get_xlabel() == "voxel"
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((4, 5), {}),
+        ((3, 4, 5), {"filled": np.ones((3, 4))}),
+        ((3, 4, 5), {"depths_um": [1, 2]}),
+    ],
+)
+def test_maps_that_do_not_fit_are_refused(shape, options):
+    with pytest.raises(ValueError, match="one depth a plane"):
+        figures.voxel_planes(np.ones(shape), **options)

@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from visualcortex import widgets
+from visualcortex.voxels import VoxelGrid, occupancy, splat_weights, voxelise
 
 
 @pytest.fixture
@@ -92,3 +93,107 @@ def test_small_multiples_show_the_first_trials(trials):
 def test_bad_input_is_refused(trials, change, options, message):
     with pytest.raises(ValueError, match=message):
         widgets.activity_explorer(*change(*trials), **options)
+
+
+@pytest.fixture
+def shown():
+    """Responses of neurons in three planes to five pictures."""
+    rng = np.random.default_rng(1)
+    positions = np.column_stack([900 * rng.random((80, 2)), 100 + 33.0 * rng.integers(3, size=80)])
+    return rng.normal(size=(5, 80)), positions, rng.normal(size=(5, 6, 8))
+
+
+@pytest.mark.parametrize(
+    ("control", "value"), [("Picture", 2), ("Voxel", 200), ("Kernel", "gaussian"), ("Plane", 1)]
+)
+def test_each_control_of_the_voxels_changes_the_picture_and_back(shown, control, value):
+    explorer = widgets.voxel_explorer(*shown, sizes_um=(100, 200))
+    assert set(controls(explorer)) == {"Picture", "Voxel", "Kernel", "Plane"}
+    assert all(c.tooltip for c in controls(explorer).values())
+    before = picture(explorer)
+    chosen = controls(explorer)[control]
+    old, chosen.value = chosen.value, value
+    assert not np.array_equal(picture(explorer), before)
+    chosen.value = old
+    assert np.array_equal(picture(explorer), before)
+    assert plt.get_fignums() == []
+
+
+def test_nothing_is_computed_when_a_control_is_moved(shown, monkeypatch):
+    explorer = widgets.voxel_explorer(*shown, sizes_um=(100, 200))
+
+    def refuse(*_args, **_options):
+        raise AssertionError("computed again")
+
+    for name in ("voxelise", "splat_weights"):
+        monkeypatch.setattr(widgets, name, refuse)
+    for control, value in (("Voxel", 200), ("Kernel", "gaussian"), ("Picture", 4), ("Plane", 2)):
+        controls(explorer)[control].value = value
+
+
+def test_scores_are_written_below_the_map_of_their_size(shown):
+    plain = widgets.voxel_explorer(*shown, sizes_um=(100, 200))
+    scored = widgets.voxel_explorer(
+        *shown, sizes_um=(100, 200), scores={100: {"accuracy": 0.2}, 200: {"accuracy": 0.3}}
+    )
+    other = widgets.voxel_explorer(
+        *shown, sizes_um=(100, 200), scores={100: {"accuracy": 0.2}, 200: {"accuracy": 0.4}}
+    )
+    assert not np.array_equal(picture(plain), picture(scored))
+    assert np.array_equal(picture(scored), picture(other))
+    for explorer in (scored, other):
+        controls(explorer)["Voxel"].value = 200
+    assert not np.array_equal(picture(scored), picture(other))
+
+
+def test_voxels_of_every_size_are_a_row(shown):
+    responses, positions, pictures = shown
+    axes = widgets.voxel_small_multiples(*shown, sizes_um=(100, 300), image=3, plane=1)
+    assert axes.shape == (2, 2)
+    drawn = axes[0, 0].figure.axes[0].images[0]
+    assert np.array_equal(drawn.get_array(), pictures[3])
+    for row, size in zip(axes, (100, 300), strict=True):
+        grid = VoxelGrid.covering(positions, (size, size, 33))
+        neurons = occupancy(positions, grid).neurons
+        share = f"filled: {np.mean(neurons[1] > 0):.0%} here, {np.mean(neurons > 0):.0%} of all"
+        assert share in row[0].get_title()
+        for ax, kernel in zip(row, ("bin", "gaussian"), strict=True):
+            expected = voxelise(responses[[3]], splat_weights(positions, grid, kernel=kernel))
+            plane = ax.images[0].get_array()
+            there = ~np.ma.getmaskarray(plane)
+            assert np.allclose(plane[there], expected[0, 1][there])
+            if kernel == "bin":
+                assert np.array_equal(there, neurons[1] > 0)
+    plt.close("all")
+
+
+def test_a_neuron_is_drawn_where_it_is(shown):
+    _, positions, pictures = shown
+    responses = np.zeros((5, 80))
+    responses[0, 7] = 1
+    plane = int(round((positions[7, 2] - 100) / 33))
+    axes = widgets.voxel_small_multiples(
+        responses, positions, pictures, sizes_um=(30,), plane=plane
+    )
+    image = axes[0, 0].images[0]
+    left, right, bottom, top = image.get_extent()
+    n_rows, n_columns = image.get_array().shape
+    row, column = np.argwhere(image.get_array().filled(0) > 0)[0]
+    x = left + (column + 0.5) * (right - left) / n_columns
+    y = top + (row + 0.5) * (bottom - top) / n_rows
+    assert np.abs([x, y] - positions[7, :2]).max() <= 15
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (lambda r, p, i: (r[:, 1:], p, i), {}, r"pictures \(picture, H, W\)"),
+        (lambda r, p, i: (r[1:], p, i), {}, "Select the responses to the pictures"),
+        (lambda r, p, i: (r, p, i[0]), {}, r"pictures \(picture, H, W\)"),
+        (lambda r, p, i: (r, p, i), {"scores": {70: {}}}, r"scores are of \[70\] µm"),
+    ],
+)
+def test_voxels_that_do_not_fit_are_refused(shown, change, options, message):
+    with pytest.raises(ValueError, match=message):
+        widgets.voxel_explorer(*change(*shown), **options)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
-from visualcortex.sources.fetch import RemoteFile, data_folder, fetch, look_up
+from visualcortex.sources.fetch import PUBLISHED, RemoteFile, data_folder, fetch, look_up
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +44,9 @@ class Entry:
         class of settings whose ``simulate(seed)`` draws the recording.
     files
         Files of a real recording; none for a simulation.
+    mice
+        Where there are several recordings of one kind, the file of each; the option ``mouse``
+        counts them. The reader is given that file, then `files`.
     """
 
     id: str
@@ -52,11 +56,12 @@ class Entry:
     url: str
     maker: str
     files: tuple[RemoteFile, ...] = ()
+    mice: tuple[RemoteFile, ...] = ()
 
     @property
     def simulated(self) -> bool:
         """Whether it is simulated rather than read from files."""
-        return not self.files
+        return not (self.files or self.mice)
 
 
 _NEUROGAN = "520e2ffbed79870676ff5592d83e35b142f80927"
@@ -68,6 +73,16 @@ _GUAN2018_TAG = RemoteFile(
     checksum="sha256:305692e38ffd86dbe8b77f02ac5c17244ca9b121a479c80d62395d87358028b7",
     size=1176,
 )
+_STRINGER2018B = "10.25378/janelia.6845348"
+_STRINGER2018B_CODE = (
+    "https://raw.githubusercontent.com/MouseLand/stringer-pachitariu-et-al-2018b/"
+    "79850dba7a4e66e213245105c00131f4d6c84e03"
+)
+
+
+def _published(doi: str, name: str) -> RemoteFile:
+    return RemoteFile(name=name, url=f"doi:{doi}/{name}", checksum=PUBLISHED)
+
 
 ENTRIES = (
     Entry(
@@ -77,6 +92,17 @@ ENTRIES = (
         licence="MIT",
         url="",
         maker="visualcortex.simulators.calcium_population:CalciumPopulation",
+    ),
+    Entry(
+        id="v1",
+        what=(
+            "Simulated primary visual cortex: thousands of tuned neurons at 3-D positions, "
+            "natural-like images shown twice"
+        ),
+        citation="",
+        licence="MIT",
+        url="",
+        maker="visualcortex.simulators.v1:V1",
     ),
     Entry(
         id="guan2018",
@@ -112,6 +138,38 @@ ENTRIES = (
             _GUAN2018_TAG,
         ),
     ),
+    Entry(
+        id="stringer2018b",
+        what=(
+            "Responses of about ten thousand neurons of mouse visual cortex to 2,800 natural "
+            "images shown twice; seven recordings"
+        ),
+        citation="stringer2019",
+        licence="none stated",
+        url=f"https://doi.org/{_STRINGER2018B}",
+        maker="visualcortex.sources.stringer2018b:read_stringer2018b",
+        mice=tuple(
+            _published(_STRINGER2018B, f"natimg2800_{recording}.mat")
+            for recording in (
+                "M170714_MP032_2017-09-14",  # the one of the authors' own Python notebook
+                "M160825_MP027_2016-12-14",
+                "M161025_MP030_2017-05-29",
+                "M170604_MP031_2017-06-28",
+                "M170714_MP032_2017-08-07",
+                "M170717_MP033_2017-08-20",
+                "M170717_MP034_2017-09-11",
+            )
+        ),
+        files=(
+            _published(_STRINGER2018B, "images_natimg2800_all.mat"),
+            RemoteFile(
+                name="stimuli_class_assignment_confident.mat",
+                url=f"{_STRINGER2018B_CODE}/classes/stimuli_class_assignment_confident.mat",
+                checksum="sha256:18721867c432cc7d51f23c401d2abac514b22d8a672553f553f696210eb191e6",
+                size=752,
+            ),
+        ),
+    ),
 )
 
 
@@ -128,7 +186,8 @@ def load(id: str, *, simulator: str | None = None, seed: int = 0, **options: obj
     seed
         Seed of a simulation.
     **options
-        Settings of the simulator.
+        Settings of the simulator; of a real recording, ``mouse`` (0 by default) where the
+        catalogue holds several.
 
     Returns
     -------
@@ -137,7 +196,7 @@ def load(id: str, *, simulator: str | None = None, seed: int = 0, **options: obj
     Raises
     ------
     ValueError
-        Unknown id, simulator or option.
+        Unknown id, simulator, option or mouse.
     DataError
         Files are neither at hand nor to be had.
     """
@@ -147,8 +206,9 @@ def load(id: str, *, simulator: str | None = None, seed: int = 0, **options: obj
     if entry.simulated:
         _check_options(entry.id, options, list(inspect.signature(maker).parameters))
         return maker(**options).simulate(seed)
-    _check_options(entry.id, options, [])
-    return maker(*(fetch(file, entry.id) for file in entry.files))
+    _check_options(entry.id, options, ["mouse"] if entry.mice else [])
+    files = _files(entry, [options.get("mouse", 0)])
+    return maker(*(fetch(file, entry.id) for file in files))
 
 
 def catalogue() -> pd.DataFrame:
@@ -166,8 +226,8 @@ def catalogue() -> pd.DataFrame:
             "citation": entry.citation,
             "licence": entry.licence,
             "url": entry.url,
-            "files": ", ".join(file.name for file in entry.files),
-            "checksums": ", ".join(file.checksum for file in entry.files),
+            "files": ", ".join(file.name for file in (*entry.mice, *entry.files)),
+            "checksums": ", ".join(_checksums(entry)),
             "size": _size(entry),
             "how to get it": _how(entry),
         }
@@ -183,6 +243,8 @@ def needs(parameters: Mapping[str, object]) -> list[dict[str, object]]:
     ----------
     parameters
         Parameters of the chapter; ``"dataset"`` is an id of the catalogue or ``"simulated"``.
+        Where the catalogue holds several recordings, ``"mouse"`` (0 by default) says which is
+        read, and the first ``"n_mice"`` are as well.
 
     Returns
     -------
@@ -194,12 +256,12 @@ def needs(parameters: Mapping[str, object]) -> list[dict[str, object]]:
     Raises
     ------
     ValueError
-        Unknown id.
+        Unknown id or mouse.
     DataError
         The data folder does not exist.
     """
     id = parameters.get("dataset", SIMULATED)
-    files = () if id == SIMULATED else _entry(str(id)).files
+    files = () if id == SIMULATED else _wanted(_entry(str(id)), parameters)
     return [
         {
             "file": file.name,
@@ -231,6 +293,23 @@ def _entry(id: str) -> Entry:
     raise ValueError(f"unknown dataset {id!r}.{_suggest(id, valid)} Datasets: {', '.join(valid)}.")
 
 
+def _wanted(entry: Entry, parameters: Mapping[str, object]) -> list[RemoteFile]:
+    mice = [parameters.get("mouse", 0), *range(int(parameters.get("n_mice", 0)))]
+    return _files(entry, mice)
+
+
+def _files(entry: Entry, mice: Sequence[object]) -> list[RemoteFile]:
+    """Return the files of some recordings, every file once."""
+    if not entry.mice:
+        return list(entry.files)
+    known = range(len(entry.mice))
+    for mouse in mice:
+        if not isinstance(mouse, Integral) or mouse not in known:
+            listed = ", ".join(f"{k} = {entry.mice[k].name}" for k in known)
+            raise ValueError(f"{entry.id} has no mouse {mouse!r}. Its recordings: {listed}.")
+    return [*(entry.mice[mouse] for mouse in dict.fromkeys(mice)), *entry.files]
+
+
 def _suggest(word: object, valid: list[str]) -> str:
     close = difflib.get_close_matches(str(word), valid, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
@@ -243,9 +322,15 @@ def _check_options(id: str, options: Mapping[str, object], valid: list[str]) -> 
             raise ValueError(f"{id} has no option {name!r}.{_suggest(name, valid)} {known}")
 
 
+def _checksums(entry: Entry) -> list[str]:
+    return list(dict.fromkeys(file.checksum for file in (*entry.mice, *entry.files)))
+
+
 def _size(entry: Entry) -> str:
     if entry.simulated:
         return "none to fetch"
+    if entry.mice:
+        return "listed under the DOI"
     sizes = [file.size for file in entry.files]
     if None in sizes:
         return "not published"

@@ -25,6 +25,11 @@ CHANCE = "#8a929a"
 CEILING = "#0a8a68"
 INK = "#22303c"
 PAPER = "#fbf9f4"
+EMPTY = "#e2ddd1"
+# lines that are neither chance nor ceiling, which keep their own colours
+SERIES = (REAL, GENERATED, "#b9821b", "#9a4f86", "#58a6d6", INK)
+# so many values along a logarithmic axis are labelled one by one
+MOST_TICKS = 8
 
 ACTIVITY = LinearSegmentedColormap.from_list("paper_to_ink", [PAPER, "#a9c3d3", REAL, "#0b2233"])
 SIGNED = LinearSegmentedColormap.from_list(
@@ -176,8 +181,7 @@ def correlation_matrices(
         axes = plt.subplots(1, len(matrices), figsize=size, squeeze=False)[1][0]
     shown = {name: _without_diagonal(m, order) for name, m in matrices.items()}
     if limit is None:
-        stacked = np.concatenate([m[np.isfinite(m)] for m in shown.values()])
-        limit = float(np.quantile(np.abs(stacked), 0.99)) if len(stacked) else 1.0
+        limit = _limit(np.concatenate([m.ravel() for m in shown.values()]))
     for ax, (name, matrix) in zip(axes, shown.items(), strict=True):
         image = ax.imshow(matrix, cmap=SIGNED, vmin=-limit, vmax=limit, aspect="equal")
         ax.set(title=name, xlabel="neuron")
@@ -338,6 +342,298 @@ def histograms(
     return ax
 
 
+def curves(
+    x: Sequence[float],
+    lines: Mapping[str, np.ndarray | tuple[np.ndarray, np.ndarray, np.ndarray]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    log: str = "",
+    chance: float | np.ndarray | None = None,
+    ceiling: float | np.ndarray | None = None,
+    colours: Sequence[str] | None = None,
+    ax: Axes | None = None,
+    title: str = "",
+) -> Axes:
+    """Results along a quantity as dots on lines, their intervals as bands.
+
+    Parameters
+    ----------
+    x : (n,) sequence of float
+        The quantity that was varied.
+    lines : mapping from name to (n,) array, or to three of them
+        The values, or values, low and high ends of the intervals. NaN leaves a gap.
+    xlabel, ylabel : str
+        What the axes show, with their units.
+    log : {"", "x", "y", "xy"}
+        Which axes are logarithmic.
+    chance, ceiling : float or (n,) array, optional
+        One number for all x (a horizontal line), or one for each.
+    colours : sequence of str, optional
+        One a line; by default those of `SERIES` that the axes do not show yet.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+    title : str
+        What is shown.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a line is not as long as x, `log` names another axis, or there are too few colours.
+    """
+    taken = {line.get_color() for line in ax.lines} if ax is not None else set()
+    colours = [c for c in SERIES if c not in taken] if colours is None else colours
+    _check_lines(x, lines, log, colours)
+    ax = _axes(ax)
+    for axis in log:
+        ax.set(**{f"{axis}scale": "log"})
+    _level(ax, x, chance, "chance", CHANCE, (0, (4, 3)))
+    _level(ax, x, ceiling, "ceiling", CEILING, "solid")
+    for (name, line), colour in zip(lines.items(), colours, strict=False):
+        value, *band = line if isinstance(line, tuple) else (line,)
+        if band:
+            ax.fill_between(x, *band, color=colour, alpha=0.18, linewidth=0)
+        ax.plot(x, value, marker="o", color=colour, markeredgecolor=PAPER, label=name)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    if "x" in log and len(x) <= MOST_TICKS and not taken:
+        ax.set_xticks(x, [f"{value:g}" for value in x])
+        ax.set_xticks([], minor=True)
+    if len(ax.get_legend_handles_labels()[0]) > 1:
+        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return ax
+
+
+def spectrum(
+    lines: Mapping[str, np.ndarray],
+    *,
+    fits: Mapping[str, tuple[float, float]] | None = None,
+    ranks: tuple[int, int] = (11, 500),
+    quantity: str = "variance",
+    ax: Axes | None = None,
+    title: str = "",
+) -> Axes:
+    r"""Variance against rank, both logarithmic, with the power laws that were fitted.
+
+    A power law with exponent :math:`\alpha` and intercept b is the line
+    :math:`e^b k^{-\alpha}`, drawn over the ranks of the fit only.
+
+    Parameters
+    ----------
+    lines : mapping from name to (n_ranks,) array
+        Entry 0 has rank 1. Values that are not positive leave a gap.
+    fits : mapping from name to (exponent, intercept), optional
+        Names as in `lines`; natural logarithms, as `visualcortex.evaluation.reliability.power_law`
+        returns them.
+    ranks : (int, int)
+        First and last rank of the fits; the last is cut to the length of the line.
+    quantity : str
+        What the spectrum is of, with its unit.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+    title : str
+        What is shown.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a fit has no line, or there are more lines than `SERIES` has colours.
+    """
+    _check_spectra(lines, fits or {})
+    ax = _axes(ax, figsize=(5.6, 3.8))
+    for (name, values), colour in zip(lines.items(), SERIES, strict=False):
+        values = np.asarray(values, dtype=float)
+        rank = np.arange(1, len(values) + 1)
+        positive = np.where(values > 0, values, np.nan)
+        ax.plot(rank, positive, color=colour, linewidth=1.2, alpha=0.8, label=name)
+        if name in (fits or {}):
+            exponent, intercept = fits[name]
+            ends = np.array([ranks[0], min(ranks[1], len(values))], dtype=float)
+            law = np.exp(intercept) * ends**-exponent
+            label = f"fit: rank$^{{{-exponent:.2f}}}$"
+            ax.plot(ends, law, color=INK, linewidth=1.7, linestyle=(0, (3, 1.5)), label=label)
+    ax.set(xscale="log", yscale="log", xlabel="rank", ylabel=quantity, title=title)
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return ax
+
+
+def confusion(
+    matrix: np.ndarray,
+    names: Sequence[str],
+    *,
+    limit: float | None = None,
+    ax: Axes | None = None,
+    title: str = "",
+) -> Axes:
+    """Which class is taken for which: a row a true class, a column a predicted one.
+
+    Parameters
+    ----------
+    matrix : (n_classes, n_classes) array
+        Shares, each row adding up to 1; a row of NaN (no presentation) is grey.
+    names : sequence of str
+        The classes, in the order of the rows.
+    limit : float, optional
+        Upper end of the scale, which begins at 0; by default the largest share.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+    title : str
+        What is shown.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not square with one name a class.
+    """
+    matrix = np.asarray(matrix, dtype=float)
+    if matrix.shape != (len(names), len(names)):
+        raise ValueError(
+            f"need a square matrix with one name a class; got shape {matrix.shape} and "
+            f"{len(names)} names. Name the classes in the order of its rows."
+        )
+    side = 1.7 + 0.27 * len(names)
+    ax = _axes(ax, figsize=(side + 0.7, side))
+    image = ax.imshow(
+        matrix,
+        cmap=ACTIVITY.with_extremes(bad=EMPTY),
+        vmin=0,
+        vmax=np.nanmax(matrix) if limit is None else limit,
+        aspect="equal",
+    )
+    places = np.arange(len(names))
+    ax.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks(places, names)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set(xlabel="predicted class", ylabel="true class", title=title)
+    _colour_bar(image, [ax], "share of the class's presentations")
+    return ax
+
+
+def image_grid(
+    images: np.ndarray,
+    titles: Sequence[str] | None = None,
+    *,
+    n_columns: int = 6,
+    centre: float = 0.0,
+    limit: float | None = None,
+    axes: Sequence[Axes] | None = None,
+) -> np.ndarray:
+    """Pictures in grey, all on one scale that is symmetric about the middle grey.
+
+    Parameters
+    ----------
+    images : (n, H, W) array
+        Luminance, in any unit.
+    titles : sequence of str, optional
+        One a picture.
+    n_columns : int
+        Pictures in a row of a new figure.
+    centre : float
+        What is shown as the middle grey.
+    limit : float, optional
+        Distance from the centre at which it is black and white; by default the 99th percentile of
+        the absolute distances of all pixels.
+    axes : sequence of matplotlib.axes.Axes, optional
+        Where to draw, one a picture; by default a new figure.
+
+    Returns
+    -------
+    (n,) array of matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the images are not (n, H, W), or there is not one title a picture.
+    """
+    images = np.asarray(images, dtype=float)
+    titles = [""] * len(images) if titles is None else titles
+    if images.ndim != 3 or len(titles) != len(images):
+        raise ValueError(
+            f"need pictures (n, H, W) and one title a picture; got shape {images.shape} and "
+            f"{len(titles)} titles. Pass a single picture as picture[None]."
+        )
+    axes = _grid(len(images), n_columns, images.shape[1:]) if axes is None else axes
+    limit = _limit(images - centre) if limit is None else limit
+    for ax, image, title in zip(axes, images, titles, strict=True):
+        low, high = centre - limit, centre + limit
+        ax.imshow(image, cmap="gray", vmin=low, vmax=high, aspect="equal")
+        ax.set(xticks=[], yticks=[])
+        ax.set_title(title, fontsize="medium", fontweight="normal")
+        ax.spines[:].set_visible(False)
+    return np.asarray(axes, dtype=object)
+
+
+def voxel_planes(
+    voxels: np.ndarray,
+    *,
+    depths_um: Sequence[float] | None = None,
+    filled: np.ndarray | None = None,
+    extent_um: tuple[float, float, float, float] | None = None,
+    limit: float | None = None,
+    quantity: str = "response",
+    axes: Sequence[Axes] | None = None,
+) -> Sequence[Axes]:
+    """Planes of a map of voxels side by side, on one scale that is symmetric about zero.
+
+    Parameters
+    ----------
+    voxels : (D, H, W) array
+        One map, as `visualcortex.voxels.voxelise` makes them; a row of it is a row of the picture.
+    depths_um : (D,) sequence of float, optional
+        Depth of each plane in µm, for the titles.
+    filled : (D, H, W) array of bool, optional
+        Which voxels hold a neuron; the others are hatched on paper, and do not enter the scale.
+    extent_um : (left, right, bottom, top), optional
+        Edges of the map in µm; without it voxels are counted.
+    limit : float, optional
+        Largest value on the scale; by default the 99th percentile of the absolute values.
+    quantity : str
+        What the colour shows, with its unit.
+    axes : sequence of matplotlib.axes.Axes, optional
+        Where to draw, one a plane; by default a new figure.
+
+    Returns
+    -------
+    sequence of matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the map is not (D, H, W), or `filled` or `depths_um` do not fit it.
+    """
+    _check_planes(voxels, depths_um, filled)
+    shown = np.where(True if filled is None else filled, voxels, np.nan).astype(float)
+    if axes is None:
+        size = (1.9 * len(shown) + 1.1, 2.5)
+        axes = plt.subplots(1, len(shown), figsize=size, sharey=True, squeeze=False)[1][0]
+    limit = _limit(shown) if limit is None else limit
+    for k, (ax, plane) in enumerate(zip(axes, shown, strict=True)):
+        scale = {"cmap": SIGNED, "vmin": -limit, "vmax": limit}
+        image = ax.imshow(plane, extent=extent_um, aspect="equal", **scale)
+        # zero is paper too: what is empty shows the ground behind the image
+        ax.patch.set(facecolor=PAPER, edgecolor=EMPTY, hatch="/////")
+        ax.set(xlabel="voxel" if extent_um is None else "x (µm)")
+        ax.set_title("" if depths_um is None else f"z = {depths_um[k]:.0f} µm")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator(3, integer=True))
+        ax.spines[:].set_visible(False)
+    axes[0].set_ylabel("voxel" if extent_um is None else "y (µm)")
+    _colour_bar(image, list(axes), quantity)
+    return axes
+
+
 def _axes(ax: Axes | None, figsize: tuple[float, float] | None = None) -> Axes:
     return plt.subplots(figsize=figsize)[1] if ax is None else ax
 
@@ -367,3 +663,71 @@ def _reference(ax: Axes, rows, level, name: str, colour: str, line) -> None:
         ax.axvline(level, color=colour, linewidth=1.2, linestyle=line, label=name)
     else:
         ax.scatter(level, rows, marker="|", s=150, linewidth=1.8, color=colour, label=name)
+
+
+def _grid(n: int, n_columns: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Axes of a new figure for n pictures of this shape."""
+    n_columns = min(n_columns, n)
+    n_rows = -(-n // n_columns)
+    size = (1.5 * n_columns, (1.5 * shape[0] / shape[1] + 0.3) * n_rows)
+    axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False)[1].ravel()
+    for ax in axes[n:]:
+        ax.remove()
+    return axes[:n]
+
+
+def _limit(values: np.ndarray) -> float:
+    """99th percentile of the absolute values, for a scale that a few extremes do not stretch."""
+    finite = np.abs(values[np.isfinite(values)])
+    return float(np.quantile(finite, 0.99) if len(finite) else 1.0) or 1.0
+
+
+def _level(ax: Axes, x, level, name: str, colour: str, line) -> None:
+    """One level for all x, or one at each."""
+    if level is None:
+        return
+    style = {"color": colour, "linewidth": 1.2, "linestyle": line, "label": name}
+    if np.ndim(level) == 0:
+        ax.axhline(level, **style)
+    else:
+        ax.plot(x, level, **style)
+
+
+def _check_lines(x, lines: Mapping, log: str, colours: Sequence[str]) -> None:
+    if log not in ("", "x", "y", "xy"):
+        raise ValueError(f'log must be "", "x", "y" or "xy"; got {log!r}')
+    shapes = {
+        name: [np.shape(part) for part in (line if isinstance(line, tuple) else (line,))]
+        for name, line in lines.items()
+    }
+    wrong = {
+        name: got
+        for name, got in shapes.items()
+        if len(got) not in (1, 3) or set(got) != {(len(x),)}
+    }
+    if wrong:
+        raise ValueError(
+            f"each line must be an array of {len(x)} values, one for each x, or a tuple of three "
+            f"(values, low, high); got shapes {wrong}"
+        )
+    if len(lines) > len(colours):
+        raise ValueError(f"got {len(lines)} lines for {len(colours)} colours; pass more colours")
+
+
+def _check_spectra(lines: Mapping, fits: Mapping) -> None:
+    unknown = sorted(set(fits) - set(lines))
+    if unknown or len(lines) > len(SERIES):
+        raise ValueError(
+            f"need at most {len(SERIES)} lines, and fits under their names; got "
+            f"{len(lines)} lines and fits without a line: {unknown}"
+        )
+
+
+def _check_planes(voxels, depths_um, filled) -> None:
+    shape = np.shape(voxels)
+    fits = filled is None or np.shape(filled) == shape
+    if len(shape) != 3 or not fits or not (depths_um is None or len(depths_um) == shape[0]):
+        raise ValueError(
+            "need one map (D, H, W), `filled` of the same shape and one depth a plane; got shapes "
+            f"{shape}, {np.shape(filled)} and {np.shape(depths_um)}. Of several maps, pass one."
+        )

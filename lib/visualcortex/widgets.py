@@ -1,11 +1,13 @@
 """Views to explore in JupyterLab, each with a still picture of the same for the page.
 
-Both are drawn by the same function, so that a page shows what the control shows.
+Both are drawn from the same arrays, so that a page shows what the control shows.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -14,6 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from visualcortex import figures
+from visualcortex.voxels import VoxelGrid, splat_weights, voxelise
+
+KERNELS = {"bin": "means of bins", "gaussian": "Gaussian means"}
 
 
 class _Trials:
@@ -100,17 +105,13 @@ def activity_explorer(
     """
     trials = _Trials(real, generated, real_labels, generated_labels, frame_rate, quantity)
     controls = _controls(trials, neurons_per_page)
-    picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})
-
     figure, axes = _pair()
     for ax, name in zip(axes, trials.sets, strict=True):
         trials.draw(ax, trials.image(name, trials.stimuli[0], 0, slice(0, neurons_per_page)))
         ax.set_title(name)
         ax.label_outer()
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
 
-    def redraw(_change: object = None) -> None:
+    def redraw() -> None:
         stimulus = controls["stimulus"].value
         controls["trial"].max = trials.n_trials(stimulus) - 1
         first = controls["page"].value * neurons_per_page
@@ -119,13 +120,9 @@ def activity_explorer(
             image = trials.image(name, stimulus, controls["trial"].value, neurons)
             _replace(ax, image, first, keep_width=trials.has_time)
             ax.set_title(f"{name}, stimulus {stimulus}")
-        picture.value = _png(figure)
 
-    for control in controls.values():
-        control.observe(redraw, names="value")
-    redraw()
-    shown = [c for k, c in controls.items() if k != "trial" or trials.has_time]
-    return ipywidgets.VBox([ipywidgets.HBox(shown, layout={"flex_flow": "row wrap"}), picture])
+    hidden = () if trials.has_time else ("trial",)
+    return _view(figure, controls, redraw, hidden)
 
 
 def activity_small_multiples(
@@ -174,6 +171,130 @@ def activity_small_multiples(
     return axes
 
 
+def voxel_explorer(
+    responses: np.ndarray,
+    positions: np.ndarray,
+    pictures: np.ndarray,
+    *,
+    sizes_um: Sequence[float] = (50, 100, 200, 400),
+    depth_um: float = 33.0,
+    scores: Mapping[float, Mapping[str, float]] | None = None,
+    quantity: str = "response (s.d.)",
+) -> ipywidgets.VBox:
+    """Choose a picture, a size of voxel, a kernel and a plane; see the map of the response to it.
+
+    All maps are made at once, and then only shown: pass some tens of pictures, not thousands. The
+    colours have one scale for all pictures and planes, and another for each size and kernel,
+    since means of more neurons vary less.
+
+    Parameters
+    ----------
+    responses : (n_pictures, n_neurons) array
+        Response to each picture, standardised, so that 0 is a neuron's mean.
+    positions : (n_neurons, 3) array
+        Where the neurons are, x, y, z in µm.
+    pictures : (n_pictures, H, W) array
+        What was shown.
+    sizes_um : sequence of float
+        Edges of the voxels along x and y in µm.
+    depth_um : float
+        Their edge in depth; by default a plane of imaging each.
+    scores : mapping from size to (name to number), optional
+        What is known of decoding from voxels of a size, written below the map.
+    quantity : str
+        What the colour shows, with its unit.
+
+    Returns
+    -------
+    ipywidgets.VBox
+        The controls and the figure. Without a running kernel it does nothing:
+        `voxel_small_multiples` is for the page.
+
+    Raises
+    ------
+    ValueError
+        If there is not one response and position for each picture and neuron, or scores are of
+        other sizes.
+    """
+    unknown = set(scores or {}) - set(sizes_um)
+    if unknown:
+        raise ValueError(f"scores are of {sorted(unknown)} µm, not among {list(sizes_um)}")
+    maps = _voxel_maps(responses, positions, pictures, sizes_um, depth_um)
+    controls = _voxel_controls(len(pictures), sizes_um, maps[sizes_um[0], "bin"].depths_um)
+    figure, axes = _pair(width=7.4, sharey=False)
+    _draw_picture(axes[0], pictures, 0)
+    _draw_map(axes[1], maps[sizes_um[0], "bin"], 0, 0, positions, quantity)
+
+    def redraw() -> None:
+        image, size, kernel, plane = (
+            controls[k].value for k in ("image", "size", "kernel", "plane")
+        )
+        chosen = maps[size, kernel]
+        axes[0].images[0].set_data(pictures[image])
+        axes[0].set_title(f"picture {image}")
+        shown = axes[1].images[0]
+        shown.set_data(chosen.plane(image, plane))
+        shown.set_extent(chosen.extent_um)
+        shown.set_clim(-chosen.limit, chosen.limit)
+        _look_at(axes[1], positions)
+        depth = chosen.depths_um[plane]
+        axes[1].set_title(f"{KERNELS[kernel]}, z = {depth:.0f} µm\n{chosen.share(plane)}")
+        known = (scores or {}).get(size, {})
+        below = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
+        axes[1].set_xlabel(f"x (µm)\n{below}" if scores else "x (µm)")
+
+    return _view(figure, controls, redraw)
+
+
+def voxel_small_multiples(
+    responses: np.ndarray,
+    positions: np.ndarray,
+    pictures: np.ndarray,
+    *,
+    sizes_um: Sequence[float] = (50, 100, 200, 400),
+    depth_um: float = 33.0,
+    image: int = 0,
+    plane: int = 0,
+    quantity: str = "response (s.d.)",
+) -> np.ndarray:
+    """Draw what `voxel_explorer` shows, for one picture and plane: a row a size of voxel.
+
+    Parameters
+    ----------
+    responses, positions, pictures, sizes_um, depth_um, quantity
+        As in `voxel_explorer`.
+    image : int
+        Which picture.
+    plane : int
+        Which plane of voxels.
+
+    Returns
+    -------
+    (n_sizes, 2) array of matplotlib.axes.Axes
+        Means of bins and Gaussian means; the picture is in the first axes of their figure.
+
+    Raises
+    ------
+    ValueError
+        If there is not one response and position for each picture and neuron.
+    """
+    maps = _voxel_maps(responses, positions, pictures, sizes_um, depth_um)
+    figure = plt.figure(figsize=(7.6, 2.2 * len(sizes_um) + 0.3))
+    grid = figure.add_gridspec(len(sizes_um), 3)
+    _draw_picture(figure.add_subplot(grid[0, 0]), pictures, image)
+    rows = range(len(sizes_um))
+    axes = np.array([[figure.add_subplot(grid[row, column]) for column in (1, 2)] for row in rows])
+    for (row, column), ax in np.ndenumerate(axes):
+        size, kernel = sizes_um[row], list(KERNELS)[column]
+        chosen = maps[size, kernel]
+        _draw_map(ax, chosen, image, plane, positions, quantity)
+        heading = f"{size:g} µm\n{chosen.share(plane)}"
+        ax.set_title(f"{KERNELS[kernel]}\n{heading}" if row == 0 else heading, fontsize="small")
+        ax.set_ylabel("y (µm)" if column == 0 else "")
+        ax.set_xlabel("x (µm)" if row == rows[-1] else "")
+    return axes
+
+
 def _controls(trials: _Trials, neurons_per_page: int) -> dict[str, ipywidgets.Widget]:
     last_page = (trials.n_neurons - 1) // neurons_per_page
     return {
@@ -194,11 +315,148 @@ def _controls(trials: _Trials, neurons_per_page: int) -> dict[str, ipywidgets.Wi
     }
 
 
-def _pair() -> tuple[Figure, list[Axes]]:
+class _VoxelMaps(NamedTuple):
+    """Maps of all pictures for one size of voxel and one kernel."""
+
+    values: np.ndarray  # (M, D, H, W)
+    filled: np.ndarray  # (D, H, W), whether any neuron is in reach
+    limit: float  # of the scale of colours
+    grid: VoxelGrid
+
+    @property
+    def extent_um(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom and top edge in µm, the first row at the top."""
+        (x, y, _), (width, height, _) = self.grid.origin, self.grid.spacing_um
+        n_rows, n_columns = self.grid.shape[1:]
+        return x, x + n_columns * width, y + n_rows * height, y
+
+    @property
+    def depths_um(self) -> np.ndarray:
+        """Depth of the middle of each plane in µm, (D,)."""
+        return self.grid.origin[2] + (np.arange(self.grid.shape[0]) + 0.5) * self.grid.spacing_um[2]
+
+    def plane(self, image: int, plane: int) -> np.ma.MaskedArray:
+        """What is shown, (H, W)."""
+        return np.ma.masked_where(~self.filled[plane], self.values[image, plane])
+
+    def share(self, plane: int) -> str:
+        """How much of a plane holds a neuron or has one in reach, and how much of all planes."""
+        here, everywhere = self.filled[plane].mean(), self.filled.mean()
+        return f"filled: {here:.0%} here, {everywhere:.0%} of all"
+
+
+def _voxel_maps(
+    responses: np.ndarray,
+    positions: np.ndarray,
+    pictures: np.ndarray,
+    sizes_um: Sequence[float],
+    depth_um: float,
+) -> dict[tuple[float, str], _VoxelMaps]:
+    """Maps of each size and kernel."""
+    shapes = np.shape(responses), np.shape(positions), np.shape(pictures)
+    if [len(s) for s in shapes] != [2, 2, 3] or shapes[0] != (shapes[2][0], shapes[1][0]):
+        raise ValueError(
+            "need responses (picture, neuron), positions (neuron, 3) and pictures (picture, H, W); "
+            f"got {shapes[0]}, {shapes[1]} and {shapes[2]}. Select the responses to the pictures."
+        )
+    maps = {}
+    for size in sizes_um:
+        grid = VoxelGrid.covering(positions, (size, size, depth_um))
+        for kernel in KERNELS:
+            weights = splat_weights(positions, grid, kernel=kernel)
+            filled = (np.diff(weights.matrix.indptr) > 0).reshape(grid.shape)
+            values = voxelise(responses, weights)
+            limit = float(np.quantile(np.abs(values[:, filled]), 0.995)) or 1.0
+            maps[size, kernel] = _VoxelMaps(values, filled, limit, grid)
+    return maps
+
+
+def _voxel_controls(
+    n_pictures: int, sizes_um: Sequence[float], depths_um: np.ndarray
+) -> dict[str, ipywidgets.Widget]:
+    return {
+        "image": ipywidgets.IntSlider(
+            max=n_pictures - 1,
+            description="Picture",
+            tooltip="Which picture was shown",
+            disabled=n_pictures == 1,
+        ),
+        "size": ipywidgets.Dropdown(
+            options=[(f"{size:g} µm", size) for size in sizes_um],
+            description="Voxel",
+            tooltip="Edge of a voxel in the plane of imaging",
+        ),
+        "kernel": ipywidgets.Dropdown(
+            options=[(words, kernel) for kernel, words in KERNELS.items()],
+            description="Kernel",
+            tooltip="Mean of the neurons in a voxel, or of all around it by distance",
+        ),
+        "plane": ipywidgets.IntSlider(
+            max=len(depths_um) - 1,
+            description="Plane",
+            tooltip=f"Which plane, {depths_um[0]:.0f} to {depths_um[-1]:.0f} µm deep",
+            disabled=len(depths_um) == 1,
+        ),
+    }
+
+
+def _draw_picture(ax: Axes, pictures: np.ndarray, image: int) -> None:
+    # all on the scale of the first to be drawn, whose middle is the mean of all
+    centre = float(np.mean(pictures))
+    limit = float(np.quantile(np.abs(pictures - centre), 0.99)) or 1.0
+    figures.image_grid(
+        pictures[image][None], [f"picture {image}"], centre=centre, limit=limit, axes=[ax]
+    )
+
+
+def _draw_map(
+    ax: Axes, maps: _VoxelMaps, image: int, plane: int, positions: np.ndarray, quantity: str
+) -> None:
+    figures.voxel_planes(
+        maps.values[image, plane][None],
+        filled=maps.filled[plane][None],
+        extent_um=maps.extent_um,
+        limit=maps.limit,
+        quantity=quantity,
+        axes=[ax],
+    )
+    _look_at(ax, positions)
+
+
+def _look_at(ax: Axes, positions: np.ndarray) -> None:
+    """Show the box of the neurons, which grids of all sizes cover, so that sizes compare."""
+    (left, top), (right, bottom) = (end(positions, axis=0)[:2] for end in (np.min, np.max))
+    ax.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def _view(
+    figure: Figure,
+    controls: Mapping[str, ipywidgets.Widget],
+    redraw: Callable[[], None],
+    hidden: Sequence[str] = (),
+) -> ipywidgets.VBox:
+    """Put the controls above the figure, which `redraw` changes whenever one of them is moved."""
+    picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+    redraw()
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+    def show(_change: object = None) -> None:
+        redraw()
+        picture.value = _png(figure)
+
+    for control in controls.values():
+        control.observe(show, names="value")
+    show()
+    shown = [control for name, control in controls.items() if name not in hidden]
+    return ipywidgets.VBox([ipywidgets.HBox(shown, layout={"flex_flow": "row wrap"}), picture])
+
+
+def _pair(*, width: float = 8.2, sharey: bool = True) -> tuple[Figure, list[Axes]]:
     # not through pyplot: a notebook would show the figure a second time, and keep it
-    figure = Figure(figsize=(8.2, 3.3), layout="constrained")
+    figure = Figure(figsize=(width, 3.3), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
-    return figure, list(figure.subplots(1, 2, sharey=True))
+    return figure, list(figure.subplots(1, 2, sharey=sharey))
 
 
 def _replace(ax: Axes, image: np.ndarray, first: int, *, keep_width: bool) -> None:
