@@ -147,6 +147,18 @@ def test_the_orientation_of_the_texture_shows_in_the_spectrum(name, own):
     assert minus[:, own].mean() < none[:, own].mean() < plus[:, own].mean()
 
 
+@pytest.mark.parametrize(("name", "wave"), [("oriented_cos", np.cos), ("oriented_sin", np.sin)])
+def test_orientation_scales_the_spectrum_by_the_wave_of_twice_the_angle(name, wave):
+    plus, minus = (
+        np.log((np.abs(np.fft.rfft2(paint(**{name: value}))) ** 2).mean(axis=0))
+        for value in (1.5, -1.5)
+    )
+    vertical, horizontal = np.fft.fftfreq(scenes.HEIGHT)[:, None], np.fft.rfftfreq(scenes.WIDTH)
+    fine = (np.hypot(vertical, horizontal) > 0.07) & (horizontal > 0) & (vertical > -0.5)
+    expected = wave(2 * np.arctan2(vertical, horizontal))[fine]
+    assert np.corrcoef((plus - minus)[fine], expected)[0, 1] > 0.975
+
+
 @pytest.mark.parametrize(("azimuth", "elevation"), [(1.0, -1.0), (-1.0, 1.0), (1.5, 1.0)])
 def test_the_object_lies_where_its_latents_say(azimuth, elevation):
     images = paint(400, azimuth=azimuth, elevation=elevation)

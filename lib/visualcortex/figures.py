@@ -399,7 +399,7 @@ def curves(
             ax.fill_between(x, *band, color=colour, alpha=0.18, linewidth=0)
         ax.plot(x, value, marker="o", color=colour, markeredgecolor=PAPER, label=name)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    if "x" in log and len(x) <= MOST_TICKS and not taken:
+    if "x" in log and len(x) <= MOST_TICKS:
         ax.set_xticks(x, [f"{value:g}" for value in x])
         ax.set_xticks([], minor=True)
     if len(ax.get_legend_handles_labels()[0]) > 1:
