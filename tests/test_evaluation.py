@@ -130,6 +130,32 @@ def test_blocks_are_runs_of_neighbours_within_their_stratum(rng):
     assert (steps == 1).all()
 
 
+def test_bootstrap_crossed_agrees_with_a_loop(rng):
+    values, strata = rng.normal(size=(4, 9)), np.repeat([0, 1, 2], [2, 3, 4])
+    balanced = [values[:, strata == k].mean() for k in range(3)]
+    interval = ev.bootstrap_crossed(values, rng=rng, strata=strata, n_resamples=20_000)
+    assert interval.value == pytest.approx(np.mean(balanced))
+    means = []
+    for _ in range(5000):
+        rows = rng.integers(4, size=4)
+        drawn = [rng.choice(np.flatnonzero(strata == k), np.sum(strata == k)) for k in range(3)]
+        means.append(np.mean([values[np.ix_(rows, c)].mean() for c in drawn]))
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert interval.low == pytest.approx(low, abs=0.03)
+    assert interval.high == pytest.approx(high, abs=0.03)
+
+
+@pytest.mark.parametrize("effects", [(1, 0), (0, 1), (1, 1)])
+def test_bootstrap_crossed_covers_what_rows_and_columns_add(effects):
+    rng = np.random.default_rng(3)
+    hits = 0
+    for _ in range(300):
+        row, column = (a * rng.normal(size=n) for a, n in zip(effects, (20, 30), strict=True))
+        interval = ev.bootstrap_crossed(row[:, None] + column, rng=rng, n_resamples=300)
+        hits += interval.low <= 0 <= interval.high
+    assert 0.88 < hits / 300 < 0.99
+
+
 def test_bootstrap_of_a_statistic_is_bootstrap_mean_for_the_mean():
     values = np.random.default_rng(0).normal(size=30)
     general = ev.bootstrap(
@@ -166,6 +192,8 @@ def test_strata_remove_the_spread_between_them(rng):
     [
         (lambda rng: ev.bootstrap_mean(np.array([1.0, np.nan]), rng=rng), "1 not finite"),
         (lambda rng: ev.bootstrap(lambda i: np.nan, 5, rng=rng), "0 of 1000"),
+        (lambda rng: ev.bootstrap_crossed(np.ones(3), rng=rng), r"shape \(3,\) with 0 not"),
+        (lambda rng: ev.bootstrap_crossed(np.full((2, 2), np.nan), rng=rng), "4 not finite"),
         (lambda rng: ev.resampled_indices(5, 2, rng=rng, strata=np.zeros(4)), "one entry a unit"),
         (lambda rng: ev.resampled_indices(0, 2, rng=rng), "at least one unit"),
         (lambda rng: ev.resampled_indices(5, 2, rng=rng, block=0), "block must be at least 1"),

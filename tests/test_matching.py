@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import linalg, stats
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from visualcortex.evaluation.identity import identity_correct
-from visualcortex.models.matching import WhitenedMatcher
+from visualcortex.models.matching import NoiseWhitening, WhitenedMatcher
 
 N, N_FACTORS = 12, 2
 
@@ -66,6 +66,27 @@ def test_noise_is_white_after_whitening(rng, model):
     assert np.abs(noise / np.mean(np.diag(noise)) - np.eye(N)).max() > 0.5
 
 
+def test_whitened_noise_has_the_identity_for_a_covariance(rng, model):
+    _, noise = model
+    spontaneous, unseen = rng.multivariate_normal(np.zeros(N), noise, size=(2, 100_000))
+    whitening = NoiseWhitening(N_FACTORS).fit(spontaneous)
+    white = whitening.transform(unseen)
+    np.testing.assert_allclose(np.cov(white.T), np.eye(N), atol=0.03)
+    # units of neurons are no matter
+    scaled = NoiseWhitening(N_FACTORS).fit(1000 * spontaneous).transform(1000 * unseen)
+    np.testing.assert_allclose(scaled, white, rtol=1e-6, atol=1e-9)
+
+
+def test_components_of_whitened_responses_are_those_of_most_signal_to_noise(rng, model):
+    """Oracle: the generalised eigenvectors of signal against noise."""
+    signal, noise = model
+    spontaneous, first, _ = draw(rng, signal, noise, 50_000, 50_000)
+    white = NoiseWhitening(N_FACTORS).fit(spontaneous).transform(first)
+    leading = np.linalg.eigvalsh(np.cov(white.T))[::-1][:4]
+    expected = linalg.eigh(signal, noise, eigvals_only=True)[::-1][:4]
+    np.testing.assert_allclose(leading - 1, expected, rtol=0.05)
+
+
 def test_a_metric_of_the_best_weights_is_found_as_data_grow(rng, model):
     """Oracle: N⁻¹ S (N + 2 S)⁻¹, the likelihood ratio written without axes."""
     signal, noise = model
@@ -82,10 +103,13 @@ def test_a_metric_of_the_best_weights_is_found_as_data_grow(rng, model):
 def test_the_weight_of_an_axis_follows_from_its_power(rng, model):
     """Along an axis of weight w the noise has variance w and the signal w λ, w = λ / (1 + 2 λ)."""
     signal, noise = model
-    projection = fitted(rng, signal, noise, 50_000, 50_000).projection_[:, -4:]  # the strongest
+    projection = fitted(rng, signal, noise, 50_000, 50_000).projection_[
+        :, :4
+    ]  # the strongest come first
     weight = np.diag(projection.T @ noise @ projection)
     power = np.diag(projection.T @ signal @ projection) / weight
     np.testing.assert_allclose(weight, power / (1 + 2 * power), rtol=0.06)
+    assert (np.diff(power) < 0).all()
 
 
 def test_matching_is_better_than_correlation_and_better_with_more_data(rng, model):
@@ -201,3 +225,22 @@ def test_a_bad_number_of_factors_is_refused(n_factors, rng, model):
 def test_it_must_be_fitted_first(rng):
     with pytest.raises(NotFittedError):
         WhitenedMatcher().transform(rng.normal(size=(3, N)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x[0], r"must be \(frame, neuron\); got shape \(12,\)"),
+        (lambda x: x[:2], r"got 2. Choose another"),
+        (lambda x: x * (np.arange(N) != 3), "1 do not, the first is 3. Drop them"),
+    ],
+)
+def test_activity_that_shows_no_noise_is_refused(change, message, rng, model):
+    spontaneous = draw(rng, *model, 5, 30)[0]
+    with pytest.raises(ValueError, match=message):
+        NoiseWhitening(N_FACTORS).fit(change(spontaneous))
+
+
+def test_whitening_before_fitting_is_an_error():
+    with pytest.raises(NotFittedError):
+        NoiseWhitening().transform(np.ones((2, N)))

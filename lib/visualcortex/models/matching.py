@@ -8,12 +8,77 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 
+class NoiseWhitening(TransformerMixin, BaseEstimator):
+    r"""Responses in units in which the noise is white, learnt from activity without stimulus.
+
+    The noise is modelled by a few shared dimensions and private variances,
+    :math:`N = L L^\top + D` (probabilistic principal components for L, of neurons in units of their
+    own s.d.); with the Cholesky factor :math:`N = C C^\top` a response becomes :math:`C^{-1} r`.
+    Where spontaneous activity is the noise, its covariance becomes the identity, and the leading
+    principal components of whitened responses are those of the highest ratio of signal to noise.
+
+    No response is looked at, so that nothing can leak from test to training responses.
+
+    Bias: principal components of correlations are the factors only where all neurons have the same
+    share of private noise, or are many. Noise that comes with the stimulus is not seen.
+
+    Parameters
+    ----------
+    n_factors : int
+        Shared dimensions of the noise.
+
+    Attributes
+    ----------
+    whitening_ : (n_neurons, n_neurons) array
+        What responses are multiplied by.
+    """
+
+    def __init__(self, n_factors: int = 128) -> None:
+        self.n_factors = n_factors
+
+    def fit(self, spontaneous: np.ndarray, y: None = None) -> NoiseWhitening:
+        """Learn the noise.
+
+        Parameters
+        ----------
+        spontaneous : (n_frames, n_neurons) array
+            Activity without stimulus, in the units of the responses.
+        y : None
+            Ignored; scikit-learn's convention.
+
+        Returns
+        -------
+        NoiseWhitening
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            It is no matrix, there are no more frames or neurons than factors, or a neuron is
+            silent without stimulus.
+        """
+        _check_spontaneous(spontaneous, self.n_factors)
+        dtype = np.result_type(spontaneous, np.float32)
+        values = torch.from_numpy(np.array(spontaneous, dtype))
+        self.whitening_ = _noise_whitening(values, self.n_factors).numpy()
+        return self
+
+    def transform(self, responses: np.ndarray) -> np.ndarray:
+        """Whiten responses, ``(n, n_neurons)``.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
+        """
+        check_is_fitted(self, "whitening_")
+        return np.asarray(responses) @ self.whitening_
+
+
 class WhitenedMatcher(TransformerMixin, BaseEstimator):
     r"""Features in which the correlation of two responses says whether the image was the same.
 
-    The noise is modelled by a few shared dimensions and private variances,
-    :math:`N = L L^\top + D`, from activity without stimulus (probabilistic principal components
-    for L, of neurons in units of their own s.d.). Responses are whitened by it. In the whitened
+    Responses are whitened by the noise of activity without stimulus (`NoiseWhitening`). In that
     space the covariance of the signal is estimated from the two presentations of training images,
     :math:`S = (x^\top y + y^\top x)/2M`, whose noise is independent; an axis of signal power
     :math:`\lambda` then contributes to the likelihood ratio of "same image" against "another" with
@@ -22,11 +87,10 @@ class WhitenedMatcher(TransformerMixin, BaseEstimator):
     :math:`N^{-1} S (N + 2S)^{-1}`, S and N then being in the units of the responses.
 
     The units of the neurons do not matter: a factor for each changes inner products of features
-    by rounding only. Signs of axes are arbitrary, and made definite: the largest entry is
-    positive.
+    by rounding only. The strongest axis comes first. Signs of axes are arbitrary, and made
+    definite: the largest entry is positive.
 
-    Bias: principal components of correlations are the factors only where all neurons have the same
-    share of private noise, or are many. S is estimated without bias (but for the mean, a share of
+    Bias: that of `NoiseWhitening`, and S is estimated without bias (but for the mean, a share of
     1/M), its eigenvalues are not (the largest too large, the rest set to zero where negative);
     decoding the training images is optimistic, hence decode others.
 
@@ -69,15 +133,16 @@ class WhitenedMatcher(TransformerMixin, BaseEstimator):
             The neurons differ, there are fewer frames or neurons than factors, or a neuron is
             silent without stimulus.
         """
-        _check_fit(spontaneous, first, second, self.n_factors)
+        _check_images(spontaneous, first, second)
         # one type for all, torch multiplies no others
         dtype = np.result_type(spontaneous, first, second, np.float32)
         spontaneous, first, second = (np.array(a, dtype) for a in (spontaneous, first, second))
-        whitening = _noise_whitening(torch.from_numpy(spontaneous), self.n_factors)
+        noise = NoiseWhitening(self.n_factors).fit(spontaneous)
+        whitening = torch.from_numpy(noise.whitening_)
         self.mean_ = (first.mean(axis=0) + second.mean(axis=0)) / 2
         x, y = (torch.from_numpy(r - self.mean_) @ whitening for r in (first, second))
         cross = x.T @ y / len(x)
-        power, axes = torch.linalg.eigh((cross + cross.T) / 2)
+        power, axes = (x.flip(-1) for x in torch.linalg.eigh((cross + cross.T) / 2))
         kept = power > 0
         weight = (power[kept] / (1 + 2 * power[kept])).sqrt()
         projection = whitening @ (axes[:, kept] * weight)
@@ -112,9 +177,24 @@ def _noise_whitening(spontaneous: torch.Tensor, n_factors: int) -> torch.Tensor:
     return torch.linalg.inv(root).T / scale[:, None]
 
 
-def _check_fit(
-    spontaneous: np.ndarray, first: np.ndarray, second: np.ndarray, n_factors: int
-) -> None:
+def _check_spontaneous(spontaneous: np.ndarray, n_factors: int) -> None:
+    shape = np.shape(spontaneous)
+    if len(shape) != 2:
+        raise ValueError(f"spontaneous must be (frame, neuron); got shape {shape}")
+    if not 0 < n_factors < min(shape):
+        raise ValueError(
+            f"n_factors must be positive and below the number of frames and of neurons, "
+            f"{shape}; got {n_factors}. Choose another."
+        )
+    silent = np.flatnonzero(np.ptp(spontaneous, axis=0) == 0)
+    if len(silent):
+        raise ValueError(
+            f"every neuron must vary without stimulus; {len(silent)} do not, the first is "
+            f"{silent[0]}. Drop them from all."
+        )
+
+
+def _check_images(spontaneous: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:
     shapes = [np.shape(x) for x in (spontaneous, first, second)]
     matrices = all(len(s) == 2 for s in shapes)
     if not matrices or shapes[1] != shapes[2] or shapes[0][1] != shapes[1][1]:
@@ -122,15 +202,4 @@ def _check_fit(
             f"spontaneous, first and second must be (row, neuron) of the same neurons, and the "
             f"last two of the same images; got {', '.join(map(str, shapes))}. Select the same from "
             f"all."
-        )
-    if not 0 < n_factors < min(shapes[0]):
-        raise ValueError(
-            f"n_factors must be positive and below the number of frames and of neurons, "
-            f"{shapes[0]}; got {n_factors}. Choose another."
-        )
-    silent = np.flatnonzero(np.ptp(spontaneous, axis=0) == 0)
-    if len(silent):
-        raise ValueError(
-            f"every neuron must vary without stimulus; {len(silent)} do not, the first is "
-            f"{silent[0]}. Drop them from all three."
         )
