@@ -161,7 +161,6 @@ def test_two_presentations_are_not_changed(rng):
         (lambda x: SpontaneousScaler(2).fit(x).transform(x[:, :5]), "same neurons"),
         (lambda x: split_half(x, np.arange(10)), "no image was shown twice"),
         (lambda x: split_half(x, np.zeros(9)), "one stimulus a trial"),
-        (lambda x: preprocessing.to_tensor(x.astype(complex)), "complex"),
     ],
 )
 def test_bad_input_is_refused(call, message, rng):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from visualcortex import training
-from visualcortex.training import CheckpointError, choose_device, run_epochs
+from visualcortex.training import CheckpointError, choose_device, run_epochs, to_tensor
 
 
 class Descent:
@@ -181,3 +181,8 @@ def test_devices():
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no GPU"):
             choose_device("cuda:0")
+
+
+def test_a_tensor_is_made_of_real_numbers_only():
+    with pytest.raises(ValueError, match="complex"):
+        to_tensor(np.ones((10, 20), dtype=complex))

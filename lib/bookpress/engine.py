@@ -81,6 +81,7 @@ class ReportingEngine(NBClientEngine):
         begin_cell = nb_man.cell_start
 
         def cell_start(cell: object, cell_index: int | None = None, **more: object) -> None:
+            """Report the cell, then begin it as papermill does."""
             report(cell_index, len(nb_man.nb.cells))
             begin_cell(cell, cell_index, **more)
 
@@ -97,6 +98,7 @@ def _reporter(title: str) -> Callable[[int, int], None]:
     last = float("-inf")
 
     def report(cell: int, cells: int) -> None:
+        """Print the cell and the time since the start, unless a line has just been printed."""
         nonlocal last
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:

@@ -5,7 +5,6 @@ Arrays are (trial, neuron), of any real type, memory-mapped ones included; resul
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from visualcortex.training import choose_device
+from visualcortex.training import choose_device, to_tensor
 
 # Numbers in a chunk of rows (5 MB): it stays in the cache while it is used twice.
 CHUNK = 1_280_000
@@ -31,45 +30,6 @@ class Halves(NamedTuple):
     images: np.ndarray
     first: np.ndarray
     second: np.ndarray
-
-
-def to_tensor(
-    array: np.ndarray, device: str | torch.device = "auto", *, name: str = "responses"
-) -> torch.Tensor:
-    """Turn rows of neurons into a float32 tensor, without a copy where that is possible.
-
-    A float32 array on the CPU shares its memory with the tensor, even a read-only one: do not
-    write to the result.
-
-    Parameters
-    ----------
-    array : (n_rows, n_neurons) array
-        Any real type.
-    device : str or torch.device
-        Where the tensor lives; ``"auto"`` is the GPU if there is one.
-    name : str
-        What errors call the array.
-
-    Returns
-    -------
-    (n_rows, n_neurons) torch.Tensor
-
-    Raises
-    ------
-    ValueError
-        If it is not a matrix of real numbers with at least one row and one column.
-    """
-    values = np.asarray(array)
-    if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "biuf":
-        raise ValueError(
-            f"{name} must be a matrix of real numbers, (rows, neurons), none of them empty; got "
-            f"shape {values.shape} of {values.dtype}. Pass one row a trial, image or frame."
-        )
-    with warnings.catch_warnings():
-        # torch warns of arrays that it may not write to; nothing here writes
-        warnings.filterwarnings("ignore", message=".*not writable.*")
-        shared = torch.from_numpy(np.asarray(values, dtype=np.float32, order="C"))
-    return shared.to(choose_device(device))
 
 
 @torch.inference_mode()

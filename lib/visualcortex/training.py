@@ -1,4 +1,4 @@
-"""The one fit loop of the book: epochs, early stopping, a progress bar, checkpoints.
+"""The one fit loop of the book: epochs, early stopping, a progress bar, checkpoints; and devices.
 
 What is trained is a *trainee*: it knows its network, its data and its random generators, and how
 to do one epoch. The loop knows when to stop, what to keep and how to go on after an interruption.
@@ -9,10 +9,12 @@ from __future__ import annotations
 import copy
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
@@ -59,6 +61,45 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f'device {device!r} was asked for, but no GPU is visible; use "auto"')
     return chosen
+
+
+def to_tensor(
+    array: np.ndarray, device: str | torch.device = "auto", *, name: str = "responses"
+) -> torch.Tensor:
+    """Turn rows of neurons into a float32 tensor, without a copy where that is possible.
+
+    A float32 array on the CPU shares its memory with the tensor, even a read-only one: do not
+    write to the result.
+
+    Parameters
+    ----------
+    array : (n_rows, n_neurons) array
+        Any real type.
+    device : str or torch.device
+        Where the tensor lives; ``"auto"`` is the GPU if there is one.
+    name : str
+        What errors call the array.
+
+    Returns
+    -------
+    (n_rows, n_neurons) torch.Tensor
+
+    Raises
+    ------
+    ValueError
+        If it is not a matrix of real numbers with at least one row and one column.
+    """
+    values = np.asarray(array)
+    if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name} must be a matrix of real numbers, (rows, neurons), none of them empty; got "
+            f"shape {values.shape} of {values.dtype}. Pass one row a trial, image or frame."
+        )
+    with warnings.catch_warnings():
+        # torch warns of arrays that it may not write to; nothing here writes
+        warnings.filterwarnings("ignore", message=".*not writable.*")
+        shared = torch.from_numpy(np.asarray(values, dtype=np.float32, order="C"))
+    return shared.to(choose_device(device))
 
 
 def run_epochs(

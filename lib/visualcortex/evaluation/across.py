@@ -40,7 +40,8 @@ def read_by_others(decoder: ClassifierMixin, animals: Sequence[Animal]) -> list[
     """Class of each trial of each animal, by a decoder that learnt from the others alone.
 
     Animal and images are both left out: the decoder learns from the other animals' trials of the
-    other folds. All animals need the same features in the same order, voxels of one grid.
+    other folds, and each animal's features are standardised by its own trials of the other folds.
+    All animals need the same features in the same order, voxels of one grid.
 
     Bias: none in the predictions. Those of different animals share training trials and images, so
     that they are not independent.
@@ -70,16 +71,15 @@ def read_by_others(decoder: ClassifierMixin, animals: Sequence[Animal]) -> list[
             f"animals must have the same features, for one the voxels of one grid; got {widths} of "
             "them. Align positions and voxelise first, or use read_through_images."
         )
-    predictions = []
-    for k, animal in enumerate(animals):
-        others = [other for j, other in enumerate(animals) if j != k]
-        predicted = np.empty_like(animal.labels)
-        for fold in np.unique(animal.folds):
+    predictions = [np.empty_like(animal.labels) for animal in animals]
+    for fold in np.unique(np.concatenate([animal.folds for animal in animals])):
+        scaled = [_standardised(animal, fold) for animal in animals]
+        for k, predicted in enumerate(predictions):
+            others = [other for j, other in enumerate(scaled) if j != k]
             taught = [(o.features[o.folds != fold], o.labels[o.folds != fold]) for o in others]
             fitted = clone(decoder).fit(*map(np.concatenate, zip(*taught, strict=True)))
-            asked = animal.folds == fold
-            predicted[asked] = fitted.predict(animal.features[asked])
-        predictions.append(predicted)
+            asked = scaled[k].folds == fold
+            predicted[asked] = fitted.predict(scaled[k].features[asked])
     return predictions
 
 
@@ -107,8 +107,8 @@ def read_through_images(
     decoder : scikit-learn classifier
         Copies are fitted.
     animals : sequence of Animal
-        At least two; any features, best in units of their s.d. Only images that all have seen
-        teach.
+        At least two; any features, standardised as in `read_by_others`. Only images that all have
+        seen teach.
     n_axes : int
         Number of principal axes.
     penalty : float
@@ -128,24 +128,30 @@ def read_through_images(
     """
     _check_animals(animals)
     shared = _shared_images(animals, n_axes)
-    means = [_image_means(animal, shared) for animal in animals]
     first = animals[0]
     where = np.array([np.flatnonzero(first.images == image)[0] for image in shared])
     labels, folds = first.labels[where], first.folds[where]
-    predictions = []
-    for k, animal in enumerate(animals):
-        others = np.hstack([m for j, m in enumerate(means) if j != k])  # (image, neuron of others)
-        predicted = np.empty_like(animal.labels)
-        for fold in np.unique(animal.folds):
-            teach = folds != fold
-            axes = PCA(n_axes, svd_solver="randomized", whiten=True, random_state=seed)
-            coordinates = axes.fit_transform(others[teach])  # (image, axis)
-            translate = Ridge(penalty).fit(means[k][teach], coordinates)
+    axes = PCA(n_axes, svd_solver="randomized", whiten=True, random_state=seed)
+    predictions = [np.empty_like(animal.labels) for animal in animals]
+    for fold in np.unique(folds):
+        teach = folds != fold
+        scaled = [_standardised(animal, fold) for animal in animals]
+        means = [_image_means(animal, shared[teach]) for animal in scaled]
+        for k, predicted in enumerate(predictions):
+            others = np.hstack([m for j, m in enumerate(means) if j != k])  # (image, their neurons)
+            coordinates = clone(axes).fit_transform(others)  # (image, axis)
+            translate = Ridge(penalty).fit(means[k], coordinates)
             fitted = clone(decoder).fit(coordinates, labels[teach])
-            asked = animal.folds == fold
-            predicted[asked] = fitted.predict(translate.predict(animal.features[asked]))
-        predictions.append(predicted)
+            asked = scaled[k].folds == fold
+            predicted[asked] = fitted.predict(translate.predict(scaled[k].features[asked]))
     return predictions
+
+
+def _standardised(animal: Animal, fold: int) -> Animal:
+    """Features in s.d. about their mean, both of the trials of the other folds."""
+    known = animal.features[animal.folds != fold]
+    scale = np.maximum(known.std(axis=0), 1e-6)
+    return animal._replace(features=(animal.features - known.mean(axis=0)) / scale)
 
 
 def _image_means(animal: Animal, images: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ other. The unit of every split, interval and permutation here is therefore the i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -83,8 +83,7 @@ def balanced_accuracy_interval(
     by_image = _ByImage.of(images, labels)
     hits = by_image.spread(by_image.sums(correct))  # (I, C)
     shown = by_image.spread(by_image.sums(np.ones(len(images))))
-    drawn = by_image.draws(n_resamples, rng)  # (R, I)
-    values = np.mean((drawn @ hits) / (drawn @ shown), axis=1)
+    values = by_image.resampled(np.divide, (hits, shown), n_resamples, rng)
     return _percentile(balanced_accuracy(correct, labels), values, level)
 
 
@@ -151,9 +150,8 @@ def macro_f1_interval(
     by_image = _ByImage.of(images, labels)
     classes = np.union1d(predicted, labels)
     guessed, true = _one_hot(predicted, classes), _one_hot(labels, classes)
-    drawn = by_image.draws(n_resamples, rng)  # (R, I)
-    counts = (drawn @ by_image.sums(x) for x in (guessed * true, guessed, true))  # (R, C) each
-    values = np.mean(_f1_of_counts(*counts), axis=1)
+    counts = [by_image.sums(x) for x in (guessed * true, guessed, true)]  # (I, C) each
+    values = by_image.resampled(_f1_of_counts, counts, n_resamples, rng)
     return _percentile(macro_f1(predicted, labels), values, level)
 
 
@@ -363,6 +361,7 @@ class _ByImage(NamedTuple):
 
     @classmethod
     def of(cls, images: np.ndarray, labels: np.ndarray) -> _ByImage:
+        """Group trials by image; raise a ValueError if an image has two classes."""
         names, first, inverse = np.unique(images, return_index=True, return_inverse=True)
         classes, codes = np.unique(labels, return_inverse=True)
         mixed = names[np.unique(inverse[codes != codes[first][inverse]])]
@@ -389,6 +388,17 @@ class _ByImage(NamedTuple):
         rows = np.arange(n_resamples)[:, None] * len(self.codes)
         counts = np.bincount((rows + indices).ravel(), minlength=indices.size)
         return counts.reshape(indices.shape).astype(float)
+
+    def resampled(
+        self,
+        score: Callable[..., np.ndarray],
+        counts: Sequence[np.ndarray],
+        n_resamples: int,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Mean over classes of a score of counts (I, C), added up over each resample, (R,)."""
+        drawn = self.draws(n_resamples, rng)  # (R, I)
+        return np.mean(score(*(drawn @ c for c in counts)), axis=1)
 
 
 def _one_hot(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:

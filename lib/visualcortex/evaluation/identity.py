@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from visualcortex.preprocessing import to_tensor
+from visualcortex.training import to_tensor
 
 METRICS = ("correlation", "dot")
 

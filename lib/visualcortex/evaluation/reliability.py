@@ -6,13 +6,13 @@ assumed to be independent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from visualcortex.preprocessing import to_tensor
+from visualcortex.training import to_tensor
 
 
 class PowerLaw(NamedTuple):
@@ -156,7 +156,10 @@ def cvpca(
             "1024 and 5 to 10 were published."
         )
     n_ranks = min(n_components, n_images - 1, n_neurons)
-    matrices = _image_side(pair) if n_images <= n_neurons else _neuron_side(pair)
+    if n_images <= n_neurons:
+        matrices = partial(_image_side, _products_of_all(pair))
+    else:
+        matrices = partial(_neuron_side, pair)
     total = np.zeros(n_ranks)
     for _ in range(n_shuffles):
         exchanged = torch.as_tensor(rng.integers(2, size=n_images), device=pair.device)
@@ -235,33 +238,29 @@ def _centred(x: torch.Tensor) -> torch.Tensor:
     return shifted.sub_(shifted.mean(0))
 
 
-def _image_side(pair: torch.Tensor) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
-    """Give F F' and F S' of the exchanged halves, out of one Gram matrix of all 2 M responses."""
-    n_images = pair.shape[1]
+def _products_of_all(pair: torch.Tensor) -> torch.Tensor:
+    """Gram matrix of all responses, the first halves of all images before the second, (2M, 2M)."""
     first, second = pair - pair.mean((0, 1))
     between = first @ second.T
     upper, lower = [first @ first.T, between], [between.T, second @ second.T]
-    every = torch.cat([torch.cat(upper, dim=1), torch.cat(lower, dim=1)])  # (2M, 2M)
-    image = torch.arange(n_images, device=pair.device)
-
-    def matrices(exchanged: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        f, s = image + n_images * exchanged, image + n_images * (1 - exchanged)
-        rows = every[f]
-        return _centred_both_ways(rows[:, f]), _centred_both_ways(rows[:, s])
-
-    return matrices
+    return torch.cat([torch.cat(upper, dim=1), torch.cat(lower, dim=1)])
 
 
-def _neuron_side(pair: torch.Tensor) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
-    """Give F' F and F' S of the exchanged halves."""
+def _image_side(every: torch.Tensor, exchanged: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """F F' and F S' of the exchanged halves, out of `_products_of_all`, (M, M) each."""
+    n_images = len(exchanged)
+    image = torch.arange(n_images, device=every.device)
+    f, s = image + n_images * exchanged, image + n_images * (1 - exchanged)
+    rows = every[f]
+    return _centred_both_ways(rows[:, f]), _centred_both_ways(rows[:, s])
 
-    def matrices(exchanged: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        swap = exchanged[:, None] == 1
-        first = _centred(torch.where(swap, pair[1], pair[0]))
-        second = _centred(torch.where(swap, pair[0], pair[1]))
-        return first.T @ first, first.T @ second
 
-    return matrices
+def _neuron_side(pair: torch.Tensor, exchanged: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """F' F and F' S of the exchanged halves, (N, N) each."""
+    swap = exchanged[:, None] == 1
+    first = _centred(torch.where(swap, pair[1], pair[0]))
+    second = _centred(torch.where(swap, pair[0], pair[1]))
+    return first.T @ first, first.T @ second
 
 
 def _centred_both_ways(products: torch.Tensor) -> torch.Tensor:

@@ -324,10 +324,12 @@ def energy_distance(
 
 
 def _energy(x: np.ndarray, y: np.ndarray) -> float:
-    def unlike(a: np.ndarray) -> float:
-        return cdist(a, a).sum() / (len(a) * (len(a) - 1))
+    return 2 * cdist(x, y).mean() - _spread(x) - _spread(y)
 
-    return 2 * cdist(x, y).mean() - unlike(x) - unlike(y)
+
+def _spread(x: np.ndarray) -> float:
+    """Mean distance between two different trials of a set."""
+    return cdist(x, x).sum() / (len(x) * (len(x) - 1))
 
 
 def _cross_validated(

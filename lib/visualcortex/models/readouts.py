@@ -8,7 +8,7 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from visualcortex.preprocessing import to_tensor
+from visualcortex.training import to_tensor
 
 PRIORS = ("balanced", "empirical")
 

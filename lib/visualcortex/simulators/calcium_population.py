@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from visualcortex.recording import CalciumRecording, Provenance
+from visualcortex.simulators.settings import check_choice, check_number, check_whole
 
 SESSION_DESIGNS = ("per_stimulus", "interleaved")
 
@@ -168,7 +169,7 @@ class CalciumPopulation:
     def __post_init__(self) -> None:
         """Check every setting against its range."""
         for name in ("n_neurons", "n_stimuli", "trials_per_stimulus", "n_frames", "n_latents"):
-            _check_at_least_one(name, getattr(self, name))
+            check_whole(name, getattr(self, name), 1)
         for name in (
             "frame_rate",
             "baseline_rate",
@@ -179,16 +180,14 @@ class CalciumPopulation:
             "engaged_trials",
             "decay_time",
         ):
-            _check_number(name, getattr(self, name), positive=True)
+            check_number(name, getattr(self, name), "a number above 0", 0)
         for field in fields(self):
             if field.type == "float":
-                _check_number(field.name, getattr(self, field.name), positive=False)
+                value, wanted = getattr(self, field.name), "a number, 0 or more"
+                check_number(field.name, value, wanted, 0, closed=True)
         if self.engaged > 1:
             raise ValueError(f"engaged must be a probability; got {self.engaged}. Correct it.")
-        if self.sessions not in SESSION_DESIGNS:
-            raise ValueError(
-                f"sessions must be one of {SESSION_DESIGNS}; got {self.sessions!r}. Choose one."
-            )
+        check_choice("sessions", self.sessions, SESSION_DESIGNS)
 
     def simulate(self, seed: int = 0) -> CalciumRecording:
         """Draw a population and its recording.
@@ -211,8 +210,7 @@ class CalciumPopulation:
         ValueError
             The seed is not a whole number, 0 or more.
         """
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-            raise ValueError(f"seed must be a whole number, 0 or more; got {seed!r}. Correct it.")
+        check_whole("seed", seed, 0)
         streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
         population = _draw_population(self, streams[0], streams[1])
         stimulus, session = _design(self, streams[2])
@@ -225,18 +223,6 @@ class CalciumPopulation:
             settings=self,
         )
         return _package(self, traces, stimulus, session, truth)
-
-
-def _check_at_least_one(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be a whole number, 1 or more; got {value!r}. Correct it.")
-
-
-def _check_number(name: str, value: object, *, positive: bool) -> None:
-    number = isinstance(value, (int, float, np.number)) and np.isfinite(value)
-    if not number or value < 0 or (positive and value == 0):
-        wanted = "a number above 0" if positive else "a number, 0 or more"
-        raise ValueError(f"{name} must be {wanted}; got {value!r}. Correct it.")
 
 
 def _decay(settings: CalciumPopulation) -> float:

@@ -10,6 +10,7 @@ import xarray as xr
 
 from visualcortex.recording import ImageResponses, Provenance
 from visualcortex.simulators import scenes
+from visualcortex.simulators.settings import check_choice, check_number, check_whole
 
 MAPS = ("shared", "scrambled")
 FIELD_UM = 1000.0  # side of the imaged square
@@ -199,14 +200,14 @@ class V1:
         """Check every setting against its range."""
         least = {"n_neurons": 2, "n_images": 48, "n_repeats": 1, "n_spontaneous": 2, "n_grey": 1}
         for name, smallest in (least | {"mouse": 0, "n_shared": 1}).items():
-            _check_whole(name, getattr(self, name), smallest)
+            check_whole(name, getattr(self, name), smallest)
         for name in ("signal_variance", "shared_noise"):
-            _check_between(name, getattr(self, name), 0, 1)
+            check_number(name, getattr(self, name), "a number above 0 and below 1", 0, 1)
         for name in ("frequency", "noise_decay"):
-            _check_between(name, getattr(self, name), 0, np.inf)
-        _check_between("separation", self.separation, 0, np.inf, closed=True)
-        if self.map not in MAPS:
-            raise ValueError(f"map must be one of {MAPS}; got {self.map!r}. Choose one.")
+            check_number(name, getattr(self, name), "a number above 0 and below inf", 0)
+        wanted = "a number at least 0 and below inf"
+        check_number("separation", self.separation, wanted, 0, closed=True)
+        check_choice("map", self.map, MAPS)
 
     def simulate(self, seed: int = 0) -> ImageResponses:
         """Draw images, a mouse and its recording.
@@ -229,7 +230,7 @@ class V1:
         ValueError
             The seed is not a whole number, 0 or more.
         """
-        _check_whole("seed", seed, 0)
+        check_whole("seed", seed, 0)
         images_rng = np.random.default_rng([seed, 0])
         mouse_rng = np.random.default_rng([seed, 1, self.mouse])
         labels = scenes.category_labels(self.n_images, rng=images_rng)
@@ -250,25 +251,6 @@ class V1:
             settings=self,
         )
         return _record(self, images, positions, truth, mouse_rng)
-
-
-def _check_whole(name: str, value: object, smallest: int) -> None:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < smallest:
-        raise ValueError(
-            f"{name} must be a whole number, {smallest} or more; got {value!r}. Correct it."
-        )
-
-
-def _check_between(
-    name: str, value: object, low: float, high: float, *, closed: bool = False
-) -> None:
-    number = isinstance(value, (int, float, np.number))
-    if not number or not (low < value < high or (closed and value == low)):
-        raise ValueError(
-            f"{name} must be a number {'at least' if closed else 'above'} {low:g} and below "
-            f"{high:g}; got {value!r}. Correct it."
-        )
 
 
 def _draw_neurons(
