@@ -214,9 +214,11 @@ class _Run:
         return self.best_epoch == 0 or loss < self.rows[self.best_epoch - 1]["validation"]
 
     def stalled(self, patience: int | None) -> bool:
+        """Whether it has not become better for as long as one waits."""
         return patience is not None and len(self.rows) - self.best_epoch >= patience
 
     def to_dict(self, trainee: Trainee) -> dict[str, Any]:
+        """Everything that is needed to go on from here."""
         return {
             "format": FORMAT,
             "rows": self.rows,

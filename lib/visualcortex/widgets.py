@@ -112,6 +112,7 @@ def activity_explorer(
         ax.label_outer()
 
     def redraw() -> None:
+        """Show what the controls say."""
         stimulus = controls["stimulus"].value
         controls["trial"].max = trials.n_trials(stimulus) - 1
         first = controls["page"].value * neurons_per_page
@@ -226,6 +227,7 @@ def voxel_explorer(
     _draw_map(axes[1], maps[sizes_um[0], "bin"], 0, 0, positions, quantity)
 
     def redraw() -> None:
+        """Show what the controls say."""
         image, size, kernel, plane = (
             controls[k].value for k in ("image", "size", "kernel", "plane")
         )
@@ -442,6 +444,7 @@ def _view(
     figure.set_layout_engine("none")
 
     def show(_change: object = None) -> None:
+        """Draw again, and hand the picture to the browser."""
         redraw()
         picture.value = _png(figure)
 

@@ -17,7 +17,7 @@ from visualcortex.evaluation.categories import (
     stratified,
 )
 from visualcortex.evaluation.features import PopulationFeatures
-from visualcortex.evaluation.held_out import held_out_predictions, rotating_parts
+from visualcortex.evaluation.held_out import HeldOut, held_out_predictions, rotating_parts
 from visualcortex.evaluation.identity import identity_by_neurons, identity_correct, nearest_image
 from visualcortex.evaluation.intervals import (
     Interval,
@@ -53,6 +53,7 @@ from visualcortex.evaluation.splits import (
 from visualcortex.evaluation.surrogates import shuffle_trials
 
 __all__ = [
+    "HeldOut",
     "Interval",
     "Parts",
     "PopulationFeatures",

@@ -131,7 +131,8 @@ def read_through_images(
     first = animals[0]
     where = np.array([np.flatnonzero(first.images == image)[0] for image in shared])
     labels, folds = first.labels[where], first.folds[where]
-    axes = PCA(n_axes, svd_solver="randomized", whiten=True, random_state=seed)
+    # two iterations find the leading axes of means well, at a third of the time of the default
+    axes = PCA(n_axes, svd_solver="randomized", iterated_power=2, whiten=True, random_state=seed)
     predictions = [np.empty_like(animal.labels) for animal in animals]
     for fold in np.unique(folds):
         teach = folds != fold
@@ -161,7 +162,8 @@ def _image_means(animal: Animal, images: np.ndarray) -> np.ndarray:
     order = known[np.argsort(place[known], kind="stable")]
     starts = np.searchsorted(place[order], np.arange(len(images)))
     totals = np.add.reduceat(animal.features[order], starts, axis=0)
-    return totals / np.diff([*starts, len(order)])[:, None]
+    shown = np.diff([*starts, len(order)])[:, None]
+    return totals / shown.astype(totals.dtype)
 
 
 def _shared_images(animals: Sequence[Animal], n_axes: int) -> np.ndarray:

@@ -367,6 +367,7 @@ def _record(
     grey = truth.neurons.respond(np.zeros((1, *images.shape[1:]), "f4"))
 
     def observed(signal: np.ndarray | float, n: int) -> xr.DataArray:
+        """Signal and noise in recorded units."""
         values = truth.offset + truth.scale * (truth.noise(n, rng=rng) + signal)
         return xr.DataArray(
             values.astype("f4"),
