@@ -32,7 +32,7 @@ def published(spontaneous, responses, n_components):
     return result - (result @ axes) @ axes.T
 
 
-@pytest.mark.parametrize("shape", [(400, 150), (60, 150), (400, 20), (9, 8)])
+@pytest.mark.parametrize("shape", [(400, 150), (60, 150), (20, 150), (400, 52), (400, 20), (9, 8)])
 def test_axes_are_those_of_the_exact_decomposition(rng, shape):
     x = activity(rng, *shape)
     ours = spontaneous_components(x, 5)

@@ -338,20 +338,49 @@ def _principal_axes(
     n_iterations: int,
 ) -> torch.Tensor:
     """Leading right singular vectors of Z = (x - mean) * weight, (N, K)."""
-    blocks = [torch.linalg.qr(start).Q]
+    n_neurons, n_columns = start.shape
+    if n_columns * (n_iterations + 1) >= n_neurons:  # few neurons: all directions at once
+        start, n_iterations = torch.eye(n_neurons, device=x.device), 0
+    basis = torch.linalg.qr(start).Q  # (N, q), then a block of columns more each time
+    products = []  # Z' Z times each block
+    newest = basis
     for _ in range(n_iterations):
-        product = torch.zeros_like(blocks[-1])
-        for z, projected in _projected(x, mean, weight, blocks[-1]):
-            product.addmm_(z.T, projected)  # (N, q), Z' Z block but for the weights
-        blocks.append(torch.linalg.qr(product * weight[:, None]).Q)
-    basis = torch.linalg.qr(torch.cat(blocks, dim=1)).Q
-    gram = torch.zeros(basis.shape[1], basis.shape[1], device=x.device)
-    for _, projected in _projected(x, mean, weight, basis):
-        gram.addmm_(projected.T, projected)
+        product = torch.zeros_like(newest)
+        for z, projected in _projected(x, mean, weight, newest):
+            product.addmm_(z.T, projected)
+        products.append(product * weight[:, None])
+        newest = _orthogonal_to(basis, products[-1])
+        basis = torch.cat([basis, newest], dim=1)
+    # of basis' Z' Z basis, only the corner of the newest block is not known yet
+    corner = torch.zeros(newest.shape[1], newest.shape[1], device=x.device)
+    for _, projected in _projected(x, mean, weight, newest):
+        corner.addmm_(projected.T, projected)
+    gram = _completed(basis, products, corner)
     vectors = torch.linalg.eigh(gram).eigenvectors.flip(1)[:, :n_components]
     axes = torch.linalg.qr(basis @ vectors).Q
     largest = axes.gather(0, axes.abs().argmax(0, keepdim=True)) if n_components else 1
     return axes * torch.sign(torch.as_tensor(largest, device=x.device))
+
+
+def _orthogonal_to(basis: torch.Tensor, block: torch.Tensor) -> torch.Tensor:
+    """Orthonormal columns that span, with the basis, what the block and the basis span."""
+    for _ in range(2):  # once is not enough where little is left of a column
+        block = torch.linalg.qr(block - basis @ (basis.T @ block)).Q
+    return block
+
+
+def _completed(
+    basis: torch.Tensor, products: list[torch.Tensor], corner: torch.Tensor
+) -> torch.Tensor:
+    """Symmetric matrix of which the leading columns are basis' products, and the last corner."""
+    n_last = len(corner)
+    gram = torch.zeros(basis.shape[1], basis.shape[1], device=basis.device)
+    gram[-n_last:, -n_last:] = corner
+    if products:
+        known = basis.T @ torch.cat(products, dim=1)
+        gram[:, :-n_last] = known
+        gram[:-n_last, -n_last:] = known[-n_last:].T
+    return gram
 
 
 def _projected(
