@@ -13,6 +13,7 @@ import pytest
 import visualcortex
 from visualcortex import catalogue, load
 from visualcortex.catalogue import ENTRIES, needs
+from visualcortex.sources import given
 from visualcortex.sources.fetch import DataError
 
 SMALL = {"n_neurons": 3, "trials_per_stimulus": 4}
@@ -201,8 +202,148 @@ class TestSeveralMice:
         assert row["size"] == "listed under the DOI"
 
 
-def test_the_package_offers_its_four_names():
-    assert {"load", "catalogue", "Recording", "__version__"} == set(visualcortex.__all__)
+class TestSessions:
+    """One id for many sessions, chosen by their number; files without a checksum."""
+
+    (ENTRY,) = (entry for entry in ENTRIES if entry.id == "allen_neuropixels")
+    SCENES = "natural_scene_templates"
+
+    def test_the_default_is_that_of_the_project_that_the_book_redoes(self):
+        files = [file["file"] for file in needs({"dataset": "allen_neuropixels"})]
+        assert files == ["session_798911424.nwb", self.SCENES]
+
+    def test_sessions_are_chosen_by_their_number(self):
+        files = needs({"dataset": "allen_neuropixels", "session": 715093703, "n_mice": 1})
+        names = [file["file"] for file in files]
+        assert names == ["session_715093703.nwb", "session_798911424.nwb", self.SCENES]
+        assert {file["checksum"] for file in files} == {"none published"}
+
+    @pytest.mark.parametrize("session", [0, 1, "798911424", None, 799864342.0])
+    def test_an_unknown_session_is_refused_with_the_known_ones(self, session):
+        message = f"has no session {session!r}. Its recordings: 798911424 = session_798911424.nwb"
+        with pytest.raises(ValueError, match=message):
+            load("allen_neuropixels", session=session)
+
+    def test_more_sessions_than_there_are_are_refused(self):
+        with pytest.raises(ValueError, match="has no session 32"):
+            needs({"dataset": "allen_neuropixels", "n_mice": 33})
+
+    @pytest.mark.parametrize(
+        ("option", "message"),
+        [("sesion", "Did you mean 'session'"), ("mouse", "session, area, window, block")],
+    )
+    def test_an_unknown_option_is_refused_with_the_known_ones(self, option, message):
+        with pytest.raises(ValueError, match=f"no option '{option}'.*{message}"):
+            load("allen_neuropixels", **{option: 0})
+
+    def test_a_session_that_is_not_at_hand_is_to_be_fetched_by_hand(self):
+        message = r"session_798911424.nwb is not below .* No checksum.*get it from https://allen-b"
+        with pytest.raises(DataError, match=message):
+            load("allen_neuropixels", simulator="v1", seed=1)
+
+    def test_every_session_is_listed_once(self):
+        assert len(self.ENTRY.choices) == 32
+        row = catalogue().loc["allen_neuropixels"]
+        assert row["files"] == f"session_798911424.nwb and 31 more, {self.SCENES}"
+        assert row["checksums"] == "none published"
+        assert row["size"] == "not published"
+        assert row["how to get it"].startswith("to be fetched by hand")
+
+    def test_the_sessions_are_those_with_natural_scenes(self, real_data):
+        path = real_data("allen/sessions.csv")
+        table = np.genfromtxt(path, delimiter=",", names=True, dtype=None, encoding="utf-8")
+        with_scenes = table["id"][table["session_type"] == "brain_observatory_1.1"]
+        assert sorted(self.ENTRY.choices) == sorted(with_scenes)
+
+    def test_options_and_files_reach_the_reader(self, tmp_path, monkeypatch):
+        module = importlib.import_module("visualcortex.sources.allen_neuropixels")
+        monkeypatch.setattr(module, "read_allen_neuropixels", lambda *files, **o: (files, o))
+        session = tmp_path / "cache" / "session_715093703" / "session_715093703.nwb"
+        session.parent.mkdir(parents=True)
+        session.write_bytes(b"x")
+        (tmp_path / "cache" / self.SCENES).mkdir()
+        files, options = load("allen_neuropixels", session=715093703, area="VISp", seed=2)
+        assert files == (session, tmp_path / "cache" / self.SCENES)
+        assert options == {"area": "VISp"}
+        listed = needs({"dataset": "allen_neuropixels", "session": 715093703})
+        assert all(file["present"] for file in listed)
+
+
+class TestGivenFiles:
+    """Files without a published checksum are found by name and never downloaded."""
+
+    FILE = given.GivenFile(name="scan.zip", url="http://x/scan.zip", also="scan")
+
+    def test_a_file_or_the_folder_out_of_it_is_found_anywhere(self, tmp_path):
+        assert self.FILE.find() is None
+        (tmp_path / "b" / "scan").mkdir(parents=True)
+        assert self.FILE.find() == tmp_path / "b" / "scan"
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "scan.zip").write_bytes(b"x")
+        assert self.FILE.find() == self.FILE.get() == tmp_path / "a" / "scan.zip"
+
+    def test_links_are_taken(self, tmp_path):
+        target = tmp_path.parent / f"{tmp_path.name}-elsewhere"
+        target.mkdir()
+        (tmp_path / "scan").symlink_to(target)
+        assert self.FILE.find() == tmp_path / "scan"
+
+    def test_what_is_missing_is_said_with_its_address(self, tmp_path):
+        message = f"scan.zip is not below {tmp_path}.*from http://x/scan.zip and put it anywhere"
+        with pytest.raises(DataError, match=message):
+            self.FILE.get()
+
+    @pytest.mark.parametrize("dataset", ["allen_2p", "sensorium2022"])
+    def test_recordings_of_given_files_are_asked_for_by_name(self, dataset):
+        (file,) = needs({"dataset": dataset})
+        assert not file["present"]
+        with pytest.raises(DataError, match=file["file"]):
+            load(dataset)
+
+    def test_the_two_mice_of_the_competition_come_last(self):
+        (file,) = needs({"dataset": "sensorium2022", "mouse": 5})
+        assert file["file"].startswith("static26872-17-20-GrayImageNet")
+
+
+class TestModels:
+    """A published model is listed with the recordings and loaded by its own function."""
+
+    def test_the_catalogue_says_which_entries_are_models(self):
+        table = catalogue()
+        assert list(table.index[table["kind"] == "model"]) == ["sensorium2022_model"]
+        assert set(table["kind"]) == {"recording", "model"}
+        assert table.loc["sensorium2022_model", "size"] == "2.4 MB"
+
+    def test_a_model_at_hand_is_loaded(self, real_data, monkeypatch):
+        path = real_data("sensorium/sensorium_sota_model.pth")
+        monkeypatch.setenv("VISUALCORTEX_DATA", str(path.parent))
+        twin = visualcortex.load_model("sensorium2022_model")
+        assert twin.n_neurons == 7776
+        entry = next(entry for entry in ENTRIES if entry.id == "sensorium2022_model")
+        assert twin.provenance.sha256 == {path.name: entry.files[0].checksum.split(":")[1]}
+        assert twin.provenance.url == entry.url
+        assert (twin.provenance.citation, twin.provenance.licence) == (
+            entry.citation,
+            entry.licence,
+        )
+        assert needs({"dataset": "sensorium2022_model"})[0]["present"]
+
+    def test_a_model_without_its_file_is_a_clear_error(self):
+        with pytest.raises(DataError, match="sensorium_sota_model.pth .2383728 bytes. is not"):
+            visualcortex.load_model("sensorium2022_model")
+
+    def test_models_and_recordings_are_not_mixed_up(self):
+        with pytest.raises(ValueError, match=r"is a model, .*load_model\('sensorium2022_model'\)"):
+            load("sensorium2022_model")
+        with pytest.raises(ValueError, match="'sensorium2022' is no model.*'sensorium2022_model'"):
+            visualcortex.load_model("sensorium2022")
+        with pytest.raises(ValueError, match="Models: sensorium2022_model. A recording"):
+            visualcortex.load_model("v1")
+
+
+def test_the_package_offers_its_names():
+    names = {"load", "load_model", "catalogue", "Recording", "__version__"}
+    assert names == set(visualcortex.__all__)
     assert visualcortex.Recording.__module__ == "visualcortex.recording"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = visualcortex.nothing

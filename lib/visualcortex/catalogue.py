@@ -1,19 +1,23 @@
-"""The catalogue: every recording of the book, by its id."""
+"""The catalogue: every recording of the book, and every published model, by its id."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING
 
 from visualcortex.sources.fetch import PUBLISHED, RemoteFile, data_folder, fetch, look_up
+from visualcortex.sources.given import GivenFile
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
+    from torch import nn
 
     from visualcortex.recording import Recording
 
@@ -21,16 +25,17 @@ if TYPE_CHECKING:
 # should not wait for xarray or torch.
 
 SIMULATED = "simulated"
+File = RemoteFile | GivenFile
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One recording of the catalogue.
+    """One recording, or one model, of the catalogue.
 
     Parameters
     ----------
     id
-        Name by which `load` knows it.
+        Name by which `load`, or `load_model`, knows it.
     what
         What was recorded, in one sentence.
     citation
@@ -45,8 +50,16 @@ class Entry:
     files
         Files of a real recording; none for a simulation.
     mice
-        Where there are several recordings of one kind, the file of each; the option ``mouse``
-        counts them. The reader is given that file, then `files`.
+        Where there are several recordings of one kind, the file of each; the option `choice`
+        says which, the first by default. The reader is given that file, then `files`.
+    choice
+        Name of that option.
+    numbers
+        Its values, one a file; from 0 on by default.
+    options
+        Names of the options that the reader takes besides.
+    kind
+        ``"recording"`` or ``"model"``.
     """
 
     id: str
@@ -55,13 +68,22 @@ class Entry:
     licence: str
     url: str
     maker: str
-    files: tuple[RemoteFile, ...] = ()
-    mice: tuple[RemoteFile, ...] = ()
+    files: tuple[File, ...] = ()
+    mice: tuple[File, ...] = ()
+    choice: str = "mouse"
+    numbers: tuple[int, ...] = ()
+    options: tuple[str, ...] = ()
+    kind: str = "recording"
 
     @property
     def simulated(self) -> bool:
         """Whether it is simulated rather than read from files."""
         return not (self.files or self.mice)
+
+    @property
+    def choices(self) -> dict[int, File]:
+        """The file of each recording by its number."""
+        return dict(zip(self.numbers or range(len(self.mice)), self.mice, strict=True))
 
 
 _NEUROGAN = "520e2ffbed79870676ff5592d83e35b142f80927"
@@ -78,10 +100,32 @@ _STRINGER2018B_CODE = (
     "https://raw.githubusercontent.com/MouseLand/stringer-pachitariu-et-al-2018b/"
     "79850dba7a4e66e213245105c00131f4d6c84e03"
 )
+_ALLEN_BUCKET = (
+    "https://allen-brain-observatory.s3.amazonaws.com/visual-coding-neuropixels/ecephys-cache"
+)
+_ALLEN_SESSIONS = (
+    *(798911424, 715093703, 719161530, 721123822, 732592105, 737581020, 739448407, 742951821),
+    *(743475441, 744228101, 746083955, 750332458, 750749662, 751348571, 754312389, 754829445),
+    *(755434585, 756029989, 757216464, 757970808, 758798717, 759883607, 760345702, 760693773),
+    *(761418226, 762120172, 762602078, 763673393, 773418906, 791319847, 797828357, 799864342),
+)
+_SENSORIUM = "https://gin.g-node.org/cajal/Sensorium2022"
+_SENSORIUM_CODE = "c433fed25f234724fd9adf0cef3c260a2068b1fa"
+_SENSORIUM_PRETRAINED = "notebooks/model_tutorial/model_checkpoints/pretrained"
 
 
 def _published(doi: str, name: str) -> RemoteFile:
     return RemoteFile(name=name, url=f"doi:{doi}/{name}", checksum=PUBLISHED)
+
+
+def _session(number: int) -> GivenFile:
+    name = f"session_{number}.nwb"
+    return GivenFile(name=name, url=f"{_ALLEN_BUCKET}/session_{number}/{name}")
+
+
+def _scan(recording: str) -> GivenFile:
+    name = f"static{recording}-GrayImageNet-94c6ff995dac583098847cfecd43e7b6"
+    return GivenFile(name=f"{name}.zip", url=_SENSORIUM, also=name)
 
 
 ENTRIES = (
@@ -170,6 +214,91 @@ ENTRIES = (
             ),
         ),
     ),
+    Entry(
+        id="allen_neuropixels",
+        what=(
+            "Spike counts of the mouse visual system, 118 natural scenes shown 50 times each; 32 "
+            "sessions"
+        ),
+        citation="siegle2021",
+        licence="Allen Institute Terms of Use",
+        url="https://portal.brain-map.org/circuits-behavior/visual-coding-neuropixels",
+        maker="visualcortex.sources.allen_neuropixels:read_allen_neuropixels",
+        mice=tuple(_session(number) for number in _ALLEN_SESSIONS),
+        choice="session",
+        numbers=_ALLEN_SESSIONS,
+        options=("area", "window", "block"),
+        files=(
+            GivenFile(
+                name="natural_scene_templates",
+                url=f"{_ALLEN_BUCKET}/natural_scene_templates/natural_scene_<0 to 117>.tiff",
+            ),
+        ),
+    ),
+    Entry(
+        id="allen_2p",
+        what=(
+            "Calcium activity (dF/F) of neurons of mouse primary visual cortex, 118 natural scenes "
+            "shown 50 times each"
+        ),
+        citation="devries2020",
+        licence="Allen Institute Terms of Use",
+        url="https://observatory.brain-map.org/visualcoding",
+        maker="visualcortex.sources.allen_2p:read_allen_2p",
+        options=("block",),
+        files=(
+            GivenFile(
+                name="501498760.nwb",
+                url="http://api.brain-map.org/api/v2/well_known_file_download/514422179",
+            ),
+        ),
+    ),
+    Entry(
+        id="sensorium2022",
+        what=(
+            "Responses of about eight thousand neurons of mouse primary visual cortex to about "
+            "five thousand natural images, a hundred of them repeated; seven recordings"
+        ),
+        citation="willeke2022",
+        licence="stated in the file LICENSE at the url; ask the authors before publishing",
+        url=_SENSORIUM,
+        maker="visualcortex.sources.sensorium2022:read_sensorium2022",
+        mice=tuple(
+            _scan(recording)
+            for recording in (
+                "23964-4-22",  # the one that the authors' own tutorial opens
+                "21067-10-18",
+                "22846-10-16",
+                "23343-5-17",
+                "23656-14-22",
+                "26872-17-20",  # that of the model below; answers to test images withheld
+                "27204-5-13",
+            )
+        ),
+    ),
+    Entry(
+        id="sensorium2022_model",
+        what=(
+            "A digital twin: the published network that stands for 7,776 neurons of mouse primary "
+            "visual cortex"
+        ),
+        citation="willeke2022",
+        licence="MIT",
+        url=f"https://github.com/sinzlab/sensorium/tree/{_SENSORIUM_CODE}",
+        maker="visualcortex.sources.digital_twin:read_digital_twin",
+        files=(
+            RemoteFile(
+                name="sensorium_sota_model.pth",
+                url=(
+                    f"https://raw.githubusercontent.com/sinzlab/sensorium/{_SENSORIUM_CODE}/"
+                    f"{_SENSORIUM_PRETRAINED}/sensorium_sota_model.pth"
+                ),
+                checksum="sha256:7a87989732c34068fe10aaf1dd2c0421cb47cb1693b4f95a5e0e381632456173",
+                size=2383728,
+            ),
+        ),
+        kind="model",
+    ),
 )
 
 
@@ -186,8 +315,8 @@ def load(id: str, *, simulator: str | None = None, seed: int = 0, **options: obj
     seed
         Seed of a simulation.
     **options
-        Settings of the simulator; of a real recording, ``mouse`` (0 by default) where the
-        catalogue holds several.
+        Settings of the simulator; of a real recording, ``mouse`` (0 by default) or ``session``
+        where the catalogue holds several, and what else its reader takes.
 
     Returns
     -------
@@ -196,37 +325,70 @@ def load(id: str, *, simulator: str | None = None, seed: int = 0, **options: obj
     Raises
     ------
     ValueError
-        Unknown id, simulator, option or mouse.
+        Unknown id, simulator, option or mouse; or the id of a model.
     DataError
         Files are neither at hand nor to be had.
     """
     entry = _entry(_resolve(id, simulator))
-    module, name = entry.maker.split(":")
-    maker = getattr(importlib.import_module(module), name)
+    if entry.kind == "model":
+        raise ValueError(f"{entry.id} is a model, no recording: load_model({entry.id!r}) loads it.")
+    maker = _maker(entry)
     if entry.simulated:
         _check_options(entry.id, options, list(inspect.signature(maker).parameters))
         return maker(**options).simulate(seed)
-    _check_options(entry.id, options, ["mouse"] if entry.mice else [])
-    files = _files(entry, [options.get("mouse", 0)])
-    return maker(*(fetch(file, entry.id) for file in files))
+    _check_options(entry.id, options, [*([entry.choice] if entry.mice else []), *entry.options])
+    files = _files(entry, _chosen(entry, options))
+    others = {name: value for name, value in options.items() if name in entry.options}
+    return maker(*(_get(file, entry) for file in files), **others)
+
+
+def load_model(id: str) -> nn.Module:
+    """Return a published model of the catalogue: an oracle that answers images.
+
+    Parameters
+    ----------
+    id
+        An id of the catalogue whose kind is ``"model"``.
+
+    Returns
+    -------
+    torch.nn.Module
+        On the CPU, in evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        Unknown id, or the id of a recording.
+    DataError
+        Files are neither at hand nor to be had.
+    """
+    models = [entry.id for entry in ENTRIES if entry.kind == "model"]
+    if id not in models:
+        raise ValueError(
+            f"{id!r} is no model of the catalogue.{_suggest(id, models)} Models: "
+            f"{', '.join(models)}. A recording is loaded with load."
+        )
+    entry = _entry(id)
+    return _maker(entry)(*(_get(file, entry) for file in entry.files))
 
 
 def catalogue() -> pd.DataFrame:
-    """Return the catalogue as a table, one row a recording.
+    """Return the catalogue as a table, one row a recording or model.
 
-    Columns: ``what``, ``citation``, ``licence``, ``url``, ``files``, ``checksums``, ``size`` and
-    ``how to get it``; the index is the ``id``.
+    Columns: ``kind``, ``what``, ``citation``, ``licence``, ``url``, ``files``, ``checksums``,
+    ``size`` and ``how to get it``; the index is the ``id``.
     """
     import pandas as pd
 
     rows = [
         {
             "id": entry.id,
+            "kind": entry.kind,
             "what": entry.what,
             "citation": entry.citation,
             "licence": entry.licence,
             "url": entry.url,
-            "files": ", ".join(file.name for file in (*entry.mice, *entry.files)),
+            "files": ", ".join(_names(entry)),
             "checksums": ", ".join(_checksums(entry)),
             "size": _size(entry),
             "how to get it": _how(entry),
@@ -243,8 +405,8 @@ def needs(parameters: Mapping[str, object]) -> list[dict[str, object]]:
     ----------
     parameters
         Parameters of the chapter; ``"dataset"`` is an id of the catalogue or ``"simulated"``.
-        Where the catalogue holds several recordings, ``"mouse"`` (0 by default) says which is
-        read, and the first ``"n_mice"`` are as well.
+        Where the catalogue holds several recordings, ``"mouse"`` (0 by default) or ``"session"``
+        says which is read, and the first ``"n_mice"`` are as well.
 
     Returns
     -------
@@ -267,7 +429,7 @@ def needs(parameters: Mapping[str, object]) -> list[dict[str, object]]:
             "file": file.name,
             "size": file.size,
             "checksum": file.checksum,
-            "present": look_up(file, data_folder())[0] is not None,
+            "present": _at_hand(file),
         }
         for file in files
     ]
@@ -293,21 +455,44 @@ def _entry(id: str) -> Entry:
     raise ValueError(f"unknown dataset {id!r}.{_suggest(id, valid)} Datasets: {', '.join(valid)}.")
 
 
-def _wanted(entry: Entry, parameters: Mapping[str, object]) -> list[RemoteFile]:
-    mice = [parameters.get("mouse", 0), *range(int(parameters.get("n_mice", 0)))]
-    return _files(entry, mice)
+def _maker(entry: Entry) -> Callable:
+    module, name = entry.maker.split(":")
+    return getattr(importlib.import_module(module), name)
 
 
-def _files(entry: Entry, mice: Sequence[object]) -> list[RemoteFile]:
+def _get(file: File, entry: Entry) -> Path:
+    return file.get() if isinstance(file, GivenFile) else fetch(file, entry.id)
+
+
+def _at_hand(file: File) -> bool:
+    if isinstance(file, GivenFile):
+        return file.find() is not None
+    return look_up(file, data_folder())[0] is not None
+
+
+def _chosen(entry: Entry, parameters: Mapping[str, object]) -> list[object]:
+    """Return the number of the recording that is asked for, the first one by default."""
+    return [parameters.get(entry.choice, next(iter(entry.choices), 0))]
+
+
+def _wanted(entry: Entry, parameters: Mapping[str, object]) -> list[File]:
+    n_mice = int(parameters.get("n_mice", 0))
+    first = [*entry.choices, *range(len(entry.mice), n_mice)][:n_mice]
+    return _files(entry, [*_chosen(entry, parameters), *first])
+
+
+def _files(entry: Entry, numbers: Sequence[object]) -> list[File]:
     """Return the files of some recordings, every file once."""
     if not entry.mice:
         return list(entry.files)
-    known = range(len(entry.mice))
-    for mouse in mice:
-        if not isinstance(mouse, Integral) or mouse not in known:
-            listed = ", ".join(f"{k} = {entry.mice[k].name}" for k in known)
-            raise ValueError(f"{entry.id} has no mouse {mouse!r}. Its recordings: {listed}.")
-    return [*(entry.mice[mouse] for mouse in dict.fromkeys(mice)), *entry.files]
+    known = entry.choices
+    for number in numbers:
+        if not isinstance(number, Integral) or number not in known:
+            listed = ", ".join(f"{k} = {file.name}" for k, file in known.items())
+            raise ValueError(
+                f"{entry.id} has no {entry.choice} {number!r}. Its recordings: {listed}."
+            )
+    return [*(known[number] for number in dict.fromkeys(numbers)), *entry.files]
 
 
 def _suggest(word: object, valid: list[str]) -> str:
@@ -322,6 +507,13 @@ def _check_options(id: str, options: Mapping[str, object], valid: list[str]) -> 
             raise ValueError(f"{id} has no option {name!r}.{_suggest(name, valid)} {known}")
 
 
+def _names(entry: Entry) -> Iterator[str]:
+    """List the files; of very many recordings the first stands for all."""
+    mice = [file.name for file in entry.mice]
+    yield from mice if len(mice) < 10 else [f"{mice[0]} and {len(mice) - 1} more"]
+    yield from (file.name for file in entry.files)
+
+
 def _checksums(entry: Entry) -> list[str]:
     return list(dict.fromkeys(file.checksum for file in (*entry.mice, *entry.files)))
 
@@ -329,9 +521,10 @@ def _checksums(entry: Entry) -> list[str]:
 def _size(entry: Entry) -> str:
     if entry.simulated:
         return "none to fetch"
-    if entry.mice:
+    files = (*entry.mice, *entry.files)
+    if any(file.checksum == PUBLISHED for file in files):
         return "listed under the DOI"
-    sizes = [file.size for file in entry.files]
+    sizes = [file.size for file in files]
     if None in sizes:
         return "not published"
     return f"{sum(sizes) / 1e6:.2g} MB"
@@ -340,4 +533,6 @@ def _size(entry: Entry) -> str:
 def _how(entry: Entry) -> str:
     if entry.simulated:
         return "made on the spot by its simulator"
+    if any(isinstance(file, GivenFile) for file in (*entry.mice, *entry.files)):
+        return "to be fetched by hand from its publisher and put anywhere below VISUALCORTEX_DATA"
     return "downloaded at first use, or put its files anywhere below VISUALCORTEX_DATA"
