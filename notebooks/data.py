@@ -31,7 +31,9 @@ catalogue[["what", "licence", "size", "how to get it"]]
 # %% [markdown]
 # The files behind the real ones, what identifies them, and the page that they come from. The
 # Guan-lab recording belongs to {cite:t}`gao2021neurogan`, the seven recordings under photographs to
-# {cite:t}`stringer2019`. A file whose source publishes no hash of its own is identified by the object id
+# {cite:t}`stringer2019`; natural scenes come from {cite:t}`siegle2021` (Neuropixels probes),
+# {cite:t}`devries2020` (two-photon microscopy) and {cite:t}`willeke2022`, who also published a network
+# of these neurons that can be asked for its response to any image (`visualcortex.load_model`). A file whose source publishes no hash of its own is identified by the object id
 # that git gave it there, or by the checksum that the archive publishes under the data's DOI.
 
 # %% tags=["hide-input"]

@@ -14,6 +14,7 @@ from torch.nn import functional
 from visualcortex.recording import ImageResponses, Provenance
 from visualcortex.simulators import receptive_fields as rf
 from visualcortex.simulators import scenes
+from visualcortex.simulators.settings import check_number, check_whole
 
 CLASSES = ("simple", "complex", "surround", "curved", "corner", "two_subunit")
 FAMILIES = tuple(rf.DRIVES)
@@ -117,9 +118,9 @@ class KnownRFTruth:
         ValueError
             The norm is not above 0 and finite, or a whole number is not one.
         """
-        _check_number("norm", norm, "a finite number above 0", 0)
-        _check_whole("n_restarts", n_restarts, 3)
-        _check_whole("seed", seed, 0)
+        check_number("norm", norm, "a finite number above 0", 0)
+        check_whole("n_restarts", n_restarts, 3)
+        check_whole("seed", seed, 0)
         return rf.optima(self.model, float(norm), n_restarts=n_restarts, seed=seed)
 
     def optimal_images(self, norm: float = NORM) -> np.ndarray:
@@ -237,15 +238,15 @@ class V1KnownRF:
     def __post_init__(self) -> None:
         """Check every setting against its range."""
         for name in CLASSES:
-            _check_whole(f"n_{name}", getattr(self, f"n_{name}"), 0)
+            check_whole(f"n_{name}", getattr(self, f"n_{name}"), 0)
         if self.n_neurons == 0:
             raise ValueError("there must be at least one neuron; got 0 of all classes. Add some.")
         least = {"n_train": 50, "n_validation": 1, "n_test": 1, "n_repeats": 1}
         for name, smallest in least.items():
-            _check_whole(name, getattr(self, name), smallest)
+            check_whole(name, getattr(self, name), smallest)
         for name in ("mean_count", "gain_trials"):
-            _check_number(name, getattr(self, name), "a finite number above 0", 0)
-        _check_number("gain_sd", self.gain_sd, "a finite number, 0 or more", 0, closed=True)
+            check_number(name, getattr(self, name), "a finite number above 0", 0)
+        check_number("gain_sd", self.gain_sd, "a finite number, 0 or more", 0, closed=True)
 
     @property
     def n_neurons(self) -> int:
@@ -273,7 +274,7 @@ class V1KnownRF:
         ValueError
             The seed is not a whole number, 0 or more.
         """
-        _check_whole("seed", seed, 0)
+        check_whole("seed", seed, 0)
         images_rng, neurons_rng, trials_rng = (np.random.default_rng([seed, k]) for k in range(3))
         images = _draw_images(self, images_rng)
         table = _draw_tuning(self, neurons_rng)
@@ -283,22 +284,6 @@ class V1KnownRF:
             rates = model(torch.from_numpy(images)[:, None]).numpy()
         truth = KnownRFTruth(model, table, rates, _draw_gain(self, len(trials), trials_rng), self)
         return _record(images, trials, truth, trials_rng)
-
-
-def _check_whole(name: str, value: object, smallest: int) -> None:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < smallest:
-        raise ValueError(
-            f"{name} must be a whole number, {smallest} or more; got {value!r}. Correct it."
-        )
-
-
-def _check_number(
-    name: str, value: object, wanted: str, low: float, *, closed: bool = False
-) -> None:
-    number = isinstance(value, (int, float, np.number))
-    if not number or not (low < value < np.inf or (closed and value == low)):
-        raise ValueError(f"{name} must be {wanted}; got {value!r}. Correct it.")
 
 
 def _draw_images(settings: V1KnownRF, rng: np.random.Generator) -> np.ndarray:
