@@ -50,6 +50,16 @@ def test_a_simulation_is_the_same_by_either_name():
     assert first.n_neurons == 3
 
 
+def test_neurons_with_known_best_images_are_simulated_with_their_truth():
+    few = {f"n_{name}": 1 for name in ("simple", "complex", "surround", "curved", "corner")}
+    images = {"n_train": 50, "n_validation": 2, "n_test": 2, "n_repeats": 2}
+    recording = load("v1_known_rf", seed=3, n_two_subunit=2, **few, **images)
+    assert recording.n_neurons == 7
+    assert recording.truth.optimal_images().shape == (7, 36, 64)
+    assert catalogue().loc["v1_known_rf", "licence"] == "MIT"
+    assert needs({"dataset": "simulated", "simulator": "v1_known_rf"}) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

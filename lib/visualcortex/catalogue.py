@@ -149,6 +149,17 @@ ENTRIES = (
         maker="visualcortex.simulators.v1:V1",
     ),
     Entry(
+        id="v1_known_rf",
+        what=(
+            "Simulated primary visual cortex whose neurons' most exciting images are known: "
+            "simple, complex and other cells, natural-like images, test images shown repeatedly"
+        ),
+        citation="",
+        licence="MIT",
+        url="",
+        maker="visualcortex.simulators.v1_known_rf:V1KnownRF",
+    ),
+    Entry(
         id="guan2018",
         what="Fraction of active frames of 259 neurons of mouse visual cortex, 498 trials",
         citation="gao2021neurogan",

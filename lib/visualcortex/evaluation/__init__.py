@@ -16,6 +16,13 @@ from visualcortex.evaluation.categories import (
     permutation_null,
     stratified,
 )
+from visualcortex.evaluation.encoding import (
+    correlation_to_average,
+    correlation_to_single_trials,
+    explainable_variance,
+    feve,
+    oracle_correlation,
+)
 from visualcortex.evaluation.features import PopulationFeatures
 from visualcortex.evaluation.held_out import HeldOut, held_out_predictions, rotating_parts
 from visualcortex.evaluation.identity import identity_by_neurons, identity_correct, nearest_image
@@ -67,9 +74,13 @@ __all__ = [
     "bootstrap_mean",
     "confusion",
     "correlation_of_correlations",
+    "correlation_to_average",
+    "correlation_to_single_trials",
     "cvpca",
     "decoding_correct",
     "energy_distance",
+    "explainable_variance",
+    "feve",
     "half_of_session_correct",
     "held_out_predictions",
     "ideal_category",
@@ -84,6 +95,7 @@ __all__ = [
     "mean_rates",
     "nearest_image",
     "noise_correlations",
+    "oracle_correlation",
     "permutation_null",
     "power_law",
     "resampled_indices",
