@@ -41,10 +41,10 @@ seed: int = 21  # of every random draw [0, 1000000]
 mouse: int = 0  # which recording [0, 6]
 n_mice: int = 5  # mice that are compared [2, 7]
 n_components: int = 32  # spontaneous dimensions taken out [0, 512]
-n_matched: int = 2048  # neurons at most that the whitened decoder reads [64, 20000]
+n_matched: int = 2048  # neurons at most that whitened decoders read [256, 20000]
 n_factors: int = 128  # shared dimensions in the model of the noise [1, 1024]
 n_folds: int = 5  # folds of images [3, 20]
-n_axes: int = 50  # principal axes that linear decoders read, and twice as many [2, 500]
+n_axes: int = 50  # principal axes that linear decoders read, and twice as many [2, 100]
 voxel_um: float = 300.0  # side of a voxel for the network, µm [20, 500]
 sheet_um: float = 125.0  # side of a voxel on the sheet that mice share, µm [20, 500]
 n_networks: int = 2  # networks in an ensemble [1, 50]
@@ -237,7 +237,8 @@ plt.show()
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
 values = [i.value for i in signal_by_step.values()]
 assert np.isclose(values[0], values[1], atol=1e-3), "scaling a neuron moves no share of its variance"
-assert values[2] > values[1], "taking shared noise out leaves a larger share to the signal"
+if n_components > 0:
+    assert values[2] > values[1], "taking shared noise out leaves a larger share to the signal"
 
 # %% [markdown]
 # Scaling changes no neuron's share of signal but does change which neurons weigh most in a
@@ -358,7 +359,7 @@ order = rng.permutation(len(neurons))
 some = [n for n in {*counts[4::2], min(n_matched, len(neurons))} if n <= n_matched]
 some = sorted(some)
 whitened = {n: matched(order[:n]) for n in some}
-known_for = [*counts[:-2:2], *some[-1:]]
+known_for = sorted({some[-1], *(n for n in counts[:-2:2] if n < some[-1])})
 best_possible = {n: ideal(order[:n]) for n in known_for} if truth is not None else {}
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Share of pictures identified, against the number of neurons. Bands are 95 % intervals over pictures; the dashed line is chance.", "name": "fig-01-identity"}, "image": {"alt": "Curves of the share of pictures identified against the number of neurons, both axes logarithmic: dot products, correlation, whitened, and where it is known the ideal observer, above a line for chance."}}
@@ -501,7 +502,7 @@ plt.show()
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
 trusted = measured["private, half of it signal"]
 assert np.abs(trusted - known).max() < 0.3, "with enough signal the exponent is found"
-assert spectrum[0] > 10 * abs(spectrum[100:200].mean()), "the spectrum falls"
+assert (np.diff(trusted) > 0).all(), "and steeper spectra are measured as steeper"
 
 # %% tags=["hide-input"]
 run.record(
