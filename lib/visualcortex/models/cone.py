@@ -225,6 +225,7 @@ class _Shrink(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, patches: Tensor, layers: Sequence[Layer]) -> Tensor:
+        """Output of the last stage for patches (B, C, h, w)."""
         outputs, x = [], patches
         for stage, inside, _ in layers:
             x = functional.conv2d(
@@ -240,6 +241,7 @@ class _Shrink(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
+        """Gradient by the patches, from the gradient by the output."""
         outputs = ctx.saved_tensors
         sizes = [ctx.size, *(o.shape for o in outputs[:-1])]
         for layer, x, size in zip(reversed(ctx.layers), outputs[::-1], sizes[::-1], strict=True):

@@ -41,6 +41,7 @@ class _Linear(nn.Module):
         self.bias = nn.Parameter(_uniform((1, n_out), n_in, rngs))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Affine map of each network, (K, B, out)."""
         return torch.baddbmm(self.bias, x, self.weight)
 
 
@@ -56,6 +57,7 @@ class _Perceptrons(nn.Module):
         self.dropout = dropout
 
     def forward(self, x: Tensor, rngs: Sequence[torch.Generator] | None = None) -> Tensor:
+        """Logits (K, B, classes); dropout if there are generators."""
         for layer in self.layers[:-1]:
             x = _dropped(functional.gelu(layer(x)), self.dropout, rngs)
         return self.layers[-1](x)
@@ -86,6 +88,7 @@ class _VoxelNetworks(nn.Module):
         self.readout = _Perceptrons((n_features, *sizes), dropout, rngs)
 
     def forward(self, x: Tensor, rngs: Sequence[torch.Generator] | None = None) -> Tensor:
+        """Logits (K, B, classes); dropout if there are generators."""
         n_networks, n_trials = x.shape[:2]
         maps = x.transpose(0, 1)  # (B, K, D, H, W): networks are groups of channels
         for kernel in (self.first, self.second):
@@ -136,6 +139,7 @@ class _SetNetworks(nn.Module):
     def forward(
         self, x: Tensor, rngs: Sequence[torch.Generator] | None = None, *, position: Tensor
     ) -> Tensor:
+        """Logits (K, B, classes) of neurons at positions (N, P)."""
         return self.readout(self.pool(x, position) * self.gain + self.shift, rngs)
 
 
