@@ -39,8 +39,10 @@ def test_the_catalogue_lists_every_entry_with_its_terms():
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.id)
 def test_every_entry_names_a_maker_that_exists(entry):
-    module, name = entry.maker.split(":")
-    assert callable(getattr(importlib.import_module(module), name))
+    paths = [entry.maker, *([entry.recorder] if entry.kind == "model" else [])]
+    for path in paths:
+        module, name = path.split(":")
+        assert callable(getattr(importlib.import_module(module), name))
 
 
 def test_a_simulation_is_the_same_by_either_name():
@@ -342,9 +344,35 @@ class TestModels:
         with pytest.raises(DataError, match="sensorium_sota_model.pth .2383728 bytes. is not"):
             visualcortex.load_model("sensorium2022_model")
 
-    def test_models_and_recordings_are_not_mixed_up(self):
-        with pytest.raises(ValueError, match=r"is a model, .*load_model\('sensorium2022_model'\)"):
-            load("sensorium2022_model")
+    def test_a_model_is_recorded_from(self, real_data, monkeypatch):
+        path = real_data("sensorium/sensorium_sota_model.pth")
+        monkeypatch.setenv("VISUALCORTEX_DATA", str(path.parent))
+        few = {"n_neurons": 5, "n_train": 50, "n_validation": 2, "n_test": 2, "n_repeats": 2}
+        recording = load("sensorium2022_model", simulator="v1_known_rf", seed=3, **few)
+        assert recording.responses.shape == (56, 5)
+        assert recording.provenance.sha256 == {
+            file["file"]: file["checksum"].split(":")[1]
+            for file in needs({"dataset": "sensorium2022_model"})
+        }
+        again = load("sensorium2022_model", seed=3, **few)
+        np.testing.assert_array_equal(again.responses, recording.responses)
+        assert not np.array_equal(load("sensorium2022_model", **few).responses, again.responses)
+
+    def test_what_records_from_a_model_takes_its_options_only(self):
+        with pytest.raises(ValueError, match="_model has no option 'n_neuron'. Did you mean 'n_n"):
+            load("sensorium2022_model", n_neuron=5)
+        with pytest.raises(ValueError, match="has no option 'mouse'. Its options: n_train"):
+            load("sensorium2022_model", mouse=0)
+        with pytest.raises(ValueError, match="n_neurons must be a whole number"):
+            load("sensorium2022_model", n_neurons=0)
+
+    def test_a_model_without_its_file_is_not_recorded_from(self):
+        files = needs({"dataset": "sensorium2022_model", "seed": 1, "simulator": "v1_known_rf"})
+        assert [(f["file"], f["present"]) for f in files] == [("sensorium_sota_model.pth", False)]
+        with pytest.raises(DataError, match="sensorium_sota_model.pth .2383728 bytes. is not"):
+            load("sensorium2022_model", seed=1)
+
+    def test_recordings_are_no_models(self):
         with pytest.raises(ValueError, match="'sensorium2022' is no model.*'sensorium2022_model'"):
             visualcortex.load_model("sensorium2022")
         with pytest.raises(ValueError, match="Models: sensorium2022_model. A recording"):

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from visualcortex.evaluation import encoding
 from visualcortex.evaluation.encoding import (
     KINDS,
     correlation_to_average,
@@ -12,9 +13,16 @@ from visualcortex.evaluation.encoding import (
     explainable_variance,
     feve,
     oracle_correlation,
+    score_intervals,
 )
+from visualcortex.evaluation.intervals import resampled_indices
 
 PREDICTING = (feve, correlation_to_single_trials, correlation_to_average)
+BY_NAME = {
+    "single_trials": correlation_to_single_trials,
+    "average": correlation_to_average,
+    "feve": feve,
+}
 
 
 @pytest.fixture
@@ -222,6 +230,94 @@ def test_halvings_are_those_of_the_seed(rng):
     assert not np.allclose(a, c)
 
 
+# intervals
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_intervals_are_of_the_scores_of_drawn_images_and_neurons(ragged, seed):
+    images, predictions = ragged
+    # one resample is both ends of its interval
+    got = score_intervals(images, predictions, rng=np.random.default_rng(seed), n_resamples=1)
+    rng = np.random.default_rng(seed)
+    drawn, neurons = (resampled_indices(n, 1, rng=rng)[0] for n in (10, 4))
+    repeated = np.concatenate([padded(images)[[k]] for k in drawn])
+    for name, score in BY_NAME.items():
+        value, low, high = got[name]
+        assert value == pytest.approx(np.nanmedian(score(images, predictions)), abs=1e-10)
+        expected = np.nanmedian(score(repeated, predictions[drawn])[neurons])
+        assert (low, high) == pytest.approx((expected, expected), abs=1e-10)
+
+
+def test_neurons_without_a_score_are_left_out_of_its_median(rng):
+    means, values = simulated(rng, 40, 4, np.ones(5), np.ones(5))
+    values[..., 0] = 0.1
+    # without explainable variance, but with correlations
+    values[..., 1] = means[:, [1]] + 100 * np.array([-1, 1, -1, 1])
+    got = score_intervals(values, means, rng=rng, n_resamples=50)
+    for name, score in BY_NAME.items():
+        scores = score(values, means)
+        assert np.isnan(scores).sum() == (2 if name == "feve" else 1)
+        assert got[name].value == pytest.approx(np.nanmedian(scores))
+        assert np.isfinite(got[name]).all()
+
+
+def test_resamples_without_a_score_are_left_out(rng):
+    # a ninth of the resamples is one image three times, whose variance is rounding
+    for values in rng.normal(size=(20, 3, 1, 1)):
+        values = values + np.array([-1e-3, 1e-3])[:, None]
+        got = score_intervals(values, values.mean(axis=1) / 3, rng=rng, n_resamples=200, level=0.99)
+        assert got["average"] == pytest.approx((1, 1, 1))
+    with pytest.raises(ValueError, match="finite for only 0 of 200 resamples"):
+        score_intervals(values, np.ones((3, 1)), rng=rng, n_resamples=200)
+
+
+def test_copies_of_a_neuron_leave_what_images_contribute(rng):
+    means, values = simulated(rng, 20, 3, np.ones(1), np.ones(1))
+    one, copies = (
+        score_intervals(
+            np.repeat(values, n, axis=2),
+            np.repeat(means, n, axis=1),
+            rng=np.random.default_rng(2),
+            n_resamples=100,
+        )
+        for n in (1, 6)
+    )
+    assert all(one[name] == pytest.approx(copies[name]) for name in BY_NAME)
+
+
+def test_intervals_do_not_depend_on_the_chunks(ragged, monkeypatch):
+    at_once = score_intervals(*ragged, rng=np.random.default_rng(1), n_resamples=30)
+    monkeypatch.setattr(encoding, "CHUNK", 20)
+    in_chunks = score_intervals(*ragged, rng=np.random.default_rng(1), n_resamples=30)
+    assert all(at_once[name] == pytest.approx(in_chunks[name], abs=1e-12) for name in BY_NAME)
+
+
+def test_intervals_hold_the_median_of_all_neurons_over_all_images():
+    """Errors that neurons share and errors of their own; the medians are closed forms."""
+    n_repeats, n_draws = 5, 100
+    shared, own = 0.4, 0.2
+    # each score grows with the variance of the signal, whose median is 1
+    reached = (1 + shared + own) ** -0.5
+    truth = {
+        "single_trials": reached * 2**-0.5,
+        "average": reached * (1 + 1 / n_repeats) ** -0.5,
+        "feve": 1 - shared - own,
+    }
+    inside = dict.fromkeys(truth, 0)
+    for seed in range(n_draws):
+        rng = np.random.default_rng(seed)
+        signal = np.exp(0.7 * rng.normal(size=50))
+        means, values = simulated(rng, 60, n_repeats, signal, np.ones(50))
+        errors = np.sqrt(shared) * rng.normal(size=(60, 1)) + np.sqrt(own) * rng.normal(
+            size=means.shape
+        )
+        predictions = means + np.sqrt(signal) * errors
+        got = score_intervals(values, predictions, rng=rng, n_resamples=200)
+        for name, interval in got.items():
+            inside[name] += interval.low <= truth[name] <= interval.high
+    assert min(inside.values()) >= 0.85 * n_draws
+
+
 # bad input
 
 GOOD = np.arange(24.0).reshape(4, 3, 2)
@@ -265,3 +361,16 @@ def test_correlations_need_two_images(score):
 def test_unknown_kinds_are_refused(kind, n):
     with pytest.raises(ValueError, match="kind must be one of"):
         oracle_correlation(GOOD, kind, n_splits=n)
+
+
+@pytest.mark.parametrize(
+    ("responses", "predictions", "level", "message"),
+    [
+        (GOOD, np.ones((4, 3)), 0.95, r"predictions must be \(image, neuron\) = \(4, 2\)"),
+        (GOOD[:, :1], np.ones((4, 2)), 0.95, "two images with two repeats"),
+        (GOOD, GOOD[:, 0], 1.0, "level must lie between 0 and 1"),
+    ],
+)
+def test_intervals_refuse_what_the_scores_do(rng, responses, predictions, level, message):
+    with pytest.raises(ValueError, match=message):
+        score_intervals(responses, predictions, rng=rng, level=level)

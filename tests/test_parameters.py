@@ -37,6 +37,13 @@ def test_reads_type_default_range_choices_and_meaning(parameters):
     assert verbose.meaning == "print more"
 
 
+def test_a_meaning_goes_on_in_the_comment_below():
+    cell = 'x: str = "a"  # of two {a,\n#                b}\ny: int = 1  # a count [0, 9]\n'
+    x, y = declared(cell)
+    assert (x.choices, x.meaning) == (("a", "b"), "of two {a, b}")
+    assert (y.low, y.high, y.meaning) == (0, 9, "a count [0, 9]")
+
+
 @pytest.mark.parametrize(
     ("given", "fault"),
     [

@@ -7,7 +7,12 @@ from scipy.linalg import eigh, subspace_angles
 from sklearn.exceptions import NotFittedError
 
 from visualcortex import preprocessing
-from visualcortex.preprocessing import SpontaneousScaler, split_half, spontaneous_components
+from visualcortex.preprocessing import (
+    SpontaneousScaler,
+    repeats_of,
+    split_half,
+    spontaneous_components,
+)
 
 
 @pytest.fixture
@@ -141,6 +146,20 @@ def test_halves_are_the_loop_over_images(rng):
         n = len(trials) // 2
         assert np.allclose(halves.first[row], responses[trials[:n]].mean(axis=0), atol=1e-6)
         assert np.allclose(halves.second[row], responses[trials[-n:]].mean(axis=0), atol=1e-6)
+
+
+def test_repeats_stand_under_their_image_in_order_of_time(rng):
+    stimulus = rng.permutation(np.repeat([8, 2, 5], [1, 2, 4]))
+    responses = rng.normal(size=(7, 3)).astype(np.float32)
+    images, repeats = repeats_of(responses, stimulus)
+    assert images.tolist() == [2, 5, 8]
+    assert repeats.shape == (3, 4, 3)
+    for image, shown in zip(images, repeats, strict=True):
+        trials = responses[stimulus == image]
+        assert np.array_equal(shown[: len(trials)], trials)
+        assert np.isnan(shown[len(trials) :]).all()
+    with pytest.raises(ValueError, match=r"\(trial, neuron\) and one stimulus a trial"):
+        repeats_of(responses, stimulus[1:])
 
 
 def test_two_presentations_are_not_changed(rng):

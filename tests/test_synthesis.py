@@ -12,7 +12,9 @@ from visualcortex.models.encoding import EncodingNetwork
 from visualcortex.models.gabor import gabor_bank
 from visualcortex.models.gabor_bank import best_gabors, fit_gabor, gabor_table, paint_gabors
 from visualcortex.models.synthesis import (
+    answers,
     best_of_bank,
+    best_under_mask,
     describe,
     diverse_images,
     mask_of,
@@ -320,6 +322,27 @@ def test_the_best_of_a_bank_is_the_best_of_a_loop():
     np.testing.assert_allclose(found.images, scaled[found.which], rtol=1e-5)
 
 
+def test_the_best_under_a_mask_is_the_best_of_a_loop():
+    bank = 2 + draws(40, *SHAPE, seed=5)
+    masks = mask_of(FILTERS[:3].reshape(3, *SHAPE) * np.hanning(12)[:, None] ** 4)
+    neurons = [4, 0, 2]
+    found = best_under_mask(own_responses(linear), neurons, bank, masks, NORM, batch_size=16)
+    for row, (neuron, mask) in enumerate(zip(neurons, masks, strict=True)):
+        shown = matched(bank, NORM, mask)
+        each = linear(torch.from_numpy(shown)[:, None])[:, neuron].numpy()
+        assert found.which[row] == each.argmax()
+        assert found.responses[row] == pytest.approx(each.max(), rel=1e-5)
+        np.testing.assert_allclose(found.images[row], shown[each.argmax()], rtol=1e-5)
+    assert np.linalg.norm(found.images, axis=(1, 2)) == pytest.approx(NORM, rel=1e-5)
+
+
+def test_answers_are_the_diagonal():
+    images, neurons = draws(5, *SHAPE, seed=6), [3, 1, 1, 5, 0]
+    each = linear(torch.from_numpy(images)[:, None]).numpy()
+    found = answers(linear, images, neurons, batch_size=2)
+    np.testing.assert_allclose(found, each[np.arange(5), neurons], rtol=1e-5)
+
+
 def matched_norm(images):
     return NORM * images / np.linalg.norm(images, axis=(1, 2), keepdims=True)
 
@@ -540,6 +563,13 @@ def test_bad_settings_are_refused(changes, message):
         (lambda: best_of_bank(linear, draws(*SHAPE), 1.0), "a bank"),
         (lambda: best_of_bank(linear, np.zeros((2, *SHAPE)), 1.0), "without blank"),
         (lambda: best_of_bank(linear, draws(2, *SHAPE), 0.0), "a norm above 0"),
+        (
+            lambda: best_under_mask(
+                own_responses(linear), [0, 1], draws(3, *SHAPE), np.ones((1, *SHAPE)), 1.0
+            ),
+            "for 2 neurons",
+        ),
+        (lambda: answers(linear, draws(3, *SHAPE), [0, 1]), "2,.* neurons"),
         (lambda: matched(np.full((2, *SHAPE), 3.1), 1.0), "2 flat images"),
         (lambda: matched(draws(2, *SHAPE), 1.0, np.zeros(SHAPE)), "2 flat images"),
         (lambda: matched(draws(2, *SHAPE), -1.0), "norm above 0"),

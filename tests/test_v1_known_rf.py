@@ -11,8 +11,8 @@ import torch
 from scipy import optimize
 
 from visualcortex.recording import ImageResponses
+from visualcortex.simulators import presentations, v1_known_rf
 from visualcortex.simulators import receptive_fields as rf
-from visualcortex.simulators import v1_known_rf
 from visualcortex.simulators.v1_known_rf import CLASSES, V1KnownRF
 
 FEW = {f"n_{name}": 3 for name in CLASSES} | {"n_two_subunit": 6}
@@ -86,6 +86,14 @@ def drive_written_out(neuron, images):
     if neuron["family"] == "corner":
         return first * second / np.maximum(first + second, 1e-9)
     return first + second if neuron["family"] == "sum" else np.cbrt(first**3 + second**3)
+
+
+def test_what_ascent_climbs_is_the_rate_of_one_neuron():
+    truth = few().truth
+    images = torch.from_numpy(random_gabors(5, np.random.default_rng(0)).astype("f4"))[:, None]
+    index = torch.tensor([3, 0, 7, 7, 2])
+    expected = truth.model(images)[torch.arange(5), index]
+    torch.testing.assert_close(truth.response()(images, index), expected)
 
 
 def test_rates_are_the_equation_written_out():
@@ -427,7 +435,7 @@ def test_images_are_standardised_by_the_training_images_and_natural():
     assert recording.images.dtype == np.float32
     assert train.mean() == pytest.approx(0, abs=1e-4)
     assert train.std() == pytest.approx(1, abs=1e-4)
-    spread = v1_known_rf.WHITE - v1_known_rf.BLACK
+    spread = presentations.WHITE - presentations.BLACK
     assert np.ptp(train) < spread * 1.4  # clipped before they were standardised again
     window = np.hanning(36)[:, None] * np.hanning(64)
     power = (np.abs(np.fft.fft2(train * window)) ** 2).mean(axis=0)

@@ -197,3 +197,116 @@ def test_a_neuron_is_drawn_where_it_is(shown):
 def test_voxels_that_do_not_fit_are_refused(shown, change, options, message):
     with pytest.raises(ValueError, match=message):
         widgets.voxel_explorer(*change(*shown), **options)
+
+
+@pytest.fixture
+def ascents():
+    """Images and responses of two neurons, three norms and five steps."""
+    rng = np.random.default_rng(3)
+    responses = {name: 10 * rng.random((2, 3, 5)) for name in ("truth", "model")}
+    norms, steps = (2.5, 5.0, 10.0), (0, 1, 3, 10, 30)
+    return rng.normal(size=(2, 3, 5, 6, 8)), responses, ("simple 12", "complex 3"), norms, steps
+
+
+@pytest.mark.parametrize(("control", "value"), [("Neuron", 1), ("Norm", 2), ("Steps", 1)])
+def test_each_control_of_the_ascent_changes_the_picture_and_back(ascents, control, value):
+    explorer = widgets.synthesis_explorer(*ascents)
+    assert set(controls(explorer)) == {"Neuron", "Norm", "Steps"}
+    assert all(c.tooltip for c in controls(explorer).values())
+    before = picture(explorer)
+    chosen = controls(explorer)[control]
+    old, chosen.value = chosen.value, value
+    assert not np.array_equal(picture(explorer), before)
+    chosen.value = old
+    assert np.array_equal(picture(explorer), before)
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize(
+    ("place", "seen"),
+    [((1, 2, 3), True), ((1, 2, 0), False), ((1, 0, 3), False), ((0, 2, 3), False)],
+)
+def test_the_image_is_that_of_the_neuron_norm_and_step_chosen(ascents, place, seen):
+    images, *others = ascents
+    changed = images.copy()
+    # within the limits of the scale, which belongs to all steps
+    changed[place] = -images[place]
+    explorers = [widgets.synthesis_explorer(x, *others) for x in (images, changed)]
+    for explorer in explorers:
+        for control, value in (("Neuron", 1), ("Norm", 2), ("Steps", 3)):
+            controls(explorer)[control].value = value
+    assert np.array_equal(*map(picture, explorers)) != seen
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "seen"),
+    [("model", (1, 2, 0), True), ("truth", (1, 2, 4), True), ("model", (1, 0, 3), False)],
+)
+def test_responses_of_the_whole_ascent_are_seen(ascents, name, place, seen):
+    images, responses, *others = ascents
+    changed = {k: v.copy() for k, v in responses.items()}
+    # within the range of the axis, which belongs to all norms
+    responses["truth"][1, 1, 1] = changed["truth"][1, 1, 1] = 20
+    changed[name][place] += 5
+    explorers = [widgets.synthesis_explorer(images, r, *others) for r in (responses, changed)]
+    for explorer in explorers:
+        for control, value in (("Neuron", 1), ("Norm", 2), ("Steps", 3)):
+            controls(explorer)[control].value = value
+    assert np.array_equal(*map(picture, explorers)) != seen
+
+
+def test_an_ascent_of_one_norm_and_step_has_nothing_to_slide(ascents):
+    images, responses, neurons, *_ = ascents
+    alone = {"model": responses["model"][:, :1, :1]}
+    explorer = widgets.synthesis_explorer(images[:, :1, :1], alone, neurons, (5,), (30,))
+    disabled = {name: control.disabled for name, control in controls(explorer).items()}
+    assert disabled == {"Neuron": False, "Norm": True, "Steps": True}
+
+
+def test_a_row_is_a_norm_and_a_column_a_step(ascents):
+    images, responses, _, norms, steps = ascents
+    axes = widgets.synthesis_small_multiples(*ascents, neuron=1, n_shown=3)
+    assert axes.shape == (3, 3)
+    assert axes[0, 0].figure.get_suptitle() == "complex 3: response (spikes a presentation)"
+    for (row, column), ax in np.ndenumerate(axes):
+        step = (0, 2, 4)[column]
+        image, limit = ax.images[0], np.abs(images[1, row]).max()
+        assert np.array_equal(image.get_array(), images[1, row, step])
+        assert image.get_clim() == (-limit, limit)
+        expected = [f"{name} {values[1, row, step]:.3g}" for name, values in responses.items()]
+        assert ax.get_xlabel().split("\n") == expected
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == [f"norm {norm:g}" for norm in norms]
+    assert [ax.get_title() for ax in axes[0]] == [f"step {steps[k]}" for k in (0, 2, 4)]
+    plt.close("all")
+
+
+@pytest.mark.parametrize(("n_shown", "n_columns"), [(1, 1), (2, 2), (5, 5), (9, 5)])
+def test_the_last_step_is_always_shown(ascents, n_shown, n_columns):
+    axes = widgets.synthesis_small_multiples(*ascents, n_shown=n_shown)
+    assert axes.shape == (3, n_columns)
+    assert np.array_equal(axes[2, -1].images[0].get_array(), ascents[0][0, 2, 4])
+    plt.close("all")
+
+
+@pytest.mark.parametrize("draw", [widgets.synthesis_explorer, widgets.synthesis_small_multiples])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda i, r, a, b, c: (i[..., 0], r, a, b, c), r"\(neuron, norm, step, H, W\)"),
+        (lambda i, r, a, b, c: (i, r, a[1:], b, c), r"responses \(1, 3, 5\)"),
+        (lambda i, r, a, b, c: (i, r, a, b, (*c, 90)), r"responses \(2, 3, 6\)"),
+        (lambda i, r, a, b, c: (i, {**r, "model": i[..., 0, 0].T}, a, b, c), r"'model': \(5, 3, 2"),
+        (lambda i, r, a, b, c: (i, {}, a, b, c), "no responses"),
+        (lambda i, r, a, b, c: (i + np.nan, r, a, b, c), "must be finite"),
+        (lambda i, r, a, b, c: (i, {"model": r["model"] + np.inf}, a, b, c), "must be finite"),
+    ],
+)
+def test_ascents_that_do_not_fit_are_refused(ascents, draw, change, message):
+    with pytest.raises(ValueError, match=message):
+        draw(*change(*ascents))
+
+
+@pytest.mark.parametrize("options", [{"neuron": 2}, {"neuron": -1}, {"n_shown": 0}])
+def test_neurons_and_columns_that_are_not_there_are_refused(ascents, options):
+    with pytest.raises(ValueError, match=r"neuron must be one of 0 ... 1 and n_shown at least 1"):
+        widgets.synthesis_small_multiples(*ascents, **options)

@@ -76,8 +76,8 @@ def declared(source: str) -> list[Parameter]:
     Raises
     ------
     ParameterError
-        A line is not of the form ``name: type = literal  # meaning``, or a default is not
-        admitted by its own declaration.
+        A line is not of the form ``name: type = literal  # meaning`` (the meaning may go on in
+        lines of comment below), or a default is not admitted by its own declaration.
     """
     comments = _comments(source)
     parameters = [_parameter(node, comments.get(node.end_lineno, "")) for node in _body(source)]
@@ -155,8 +155,16 @@ def _body(source: str) -> list[ast.AnnAssign]:
 
 
 def _comments(source: str) -> dict[int, str]:
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
+    """Comment at the end of each line, with the lines below that are nothing but comment."""
+    comments: dict[int, str] = {}
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            text = token.string.lstrip("# ")
+            if token.line.lstrip().startswith("#") and comments:
+                comments[max(comments)] += f" {text}"
+            else:
+                comments[token.start[0]] = text
+    return comments
 
 
 def _parameter(node: ast.AnnAssign, meaning: str) -> Parameter:

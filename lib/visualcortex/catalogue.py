@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from visualcortex.sources.fetch import PUBLISHED, RemoteFile, data_folder, fetch, look_up
 from visualcortex.sources.given import GivenFile
@@ -35,7 +35,7 @@ class Entry:
     Parameters
     ----------
     id
-        Name by which `load`, or `load_model`, knows it.
+        Name by which `load`, and of a model also `load_model`, knows it.
     what
         What was recorded, in one sentence.
     citation
@@ -60,6 +60,9 @@ class Entry:
         Names of the options that the reader takes besides.
     kind
         ``"recording"`` or ``"model"``.
+    recorder
+        Of a model: ``"module:name"`` of the class of settings whose ``simulate(model, seed)``
+        draws a recording from it.
     """
 
     id: str
@@ -74,6 +77,7 @@ class Entry:
     numbers: tuple[int, ...] = ()
     options: tuple[str, ...] = ()
     kind: str = "recording"
+    recorder: str = ""
 
     @property
     def simulated(self) -> bool:
@@ -309,6 +313,7 @@ ENTRIES = (
             ),
         ),
         kind="model",
+        recorder="visualcortex.simulators.v1_twin:V1Twin",
     ),
 )
 
@@ -319,12 +324,13 @@ def load(id: str, *, simulator: str | None = None, seed: int = 0, **options: obj
     Parameters
     ----------
     id
-        An id of the catalogue, or ``"simulated"`` for the simulator named next.
+        An id of the catalogue, or ``"simulated"`` for the simulator named next. A model is
+        recorded from: its answers, with simulated counts about them.
     simulator
         The simulator that ``"simulated"`` stands for. A real recording takes no notice of it,
         nor of `seed`, so that a chapter can pass both whatever its dataset.
     seed
-        Seed of a simulation.
+        Seed of a simulation, also of one that records from a model.
     **options
         Settings of the simulator; of a real recording, ``mouse`` (0 by default) or ``session``
         where the catalogue holds several, and what else its reader takes.
@@ -336,21 +342,20 @@ def load(id: str, *, simulator: str | None = None, seed: int = 0, **options: obj
     Raises
     ------
     ValueError
-        Unknown id, simulator, option or mouse; or the id of a model.
+        Unknown id, simulator, option or mouse.
     DataError
         Files are neither at hand nor to be had.
     """
     entry = _entry(_resolve(id, simulator))
     if entry.kind == "model":
-        raise ValueError(f"{entry.id} is a model, no recording: load_model({entry.id!r}) loads it.")
-    maker = _maker(entry)
+        settings = _settings(entry, entry.recorder, options)
+        return settings.simulate(load_model(entry.id), seed)
     if entry.simulated:
-        _check_options(entry.id, options, list(inspect.signature(maker).parameters))
-        return maker(**options).simulate(seed)
+        return _settings(entry, entry.maker, options).simulate(seed)
     _check_options(entry.id, options, [*([entry.choice] if entry.mice else []), *entry.options])
     files = _files(entry, _chosen(entry, options))
     others = {name: value for name, value in options.items() if name in entry.options}
-    return maker(*(_get(file, entry) for file in files), **others)
+    return _named(entry.maker)(*(_get(file, entry) for file in files), **others)
 
 
 def load_model(id: str) -> nn.Module:
@@ -380,7 +385,7 @@ def load_model(id: str) -> nn.Module:
             f"{', '.join(models)}. A recording is loaded with load."
         )
     entry = _entry(id)
-    return _maker(entry)(*(_get(file, entry) for file in entry.files))
+    return _named(entry.maker)(*(_get(file, entry) for file in entry.files))
 
 
 def catalogue() -> pd.DataFrame:
@@ -466,9 +471,16 @@ def _entry(id: str) -> Entry:
     raise ValueError(f"unknown dataset {id!r}.{_suggest(id, valid)} Datasets: {', '.join(valid)}.")
 
 
-def _maker(entry: Entry) -> Callable:
-    module, name = entry.maker.split(":")
+def _named(path: str) -> Callable:
+    module, name = path.split(":")
     return getattr(importlib.import_module(module), name)
+
+
+def _settings(entry: Entry, path: str, options: Mapping[str, object]) -> Any:
+    """Make the settings of a simulator, of known options only."""
+    simulator = _named(path)
+    _check_options(entry.id, options, list(inspect.signature(simulator).parameters))
+    return simulator(**options)
 
 
 def _get(file: File, entry: Entry) -> Path:

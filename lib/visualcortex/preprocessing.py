@@ -264,25 +264,65 @@ def split_half(responses: np.ndarray, stimulus: np.ndarray) -> Halves:
     ValueError
         If there is not one stimulus a trial, or no image was shown twice.
     """
-    values, stimulus = np.asarray(responses), np.asarray(stimulus)
-    if values.ndim != 2 or stimulus.shape != values.shape[:1]:
-        raise ValueError(
-            "need responses (trial, neuron) and one stimulus a trial; "
-            f"got shapes {values.shape} and {stimulus.shape}"
-        )
+    values, stimulus = _checked_trials(responses, stimulus)
     images, label, counts = np.unique(stimulus, return_inverse=True, return_counts=True)
-    if counts.max(initial=0) < 2:
+    if counts.max() < 2:
         raise ValueError(
             "no image was shown twice, so there are no halves; split by image instead, or pass "
             "the trials of all sessions"
         )
-    order = np.argsort(label, kind="stable")
-    rank = np.empty(len(label), dtype=int)  # how often the image had been shown before
-    rank[order] = np.arange(len(label)) - np.repeat(np.cumsum(counts) - counts, counts)
+    rank = _rank(label, counts)
     half = counts[label] // 2
     first = _label_means(values, label, rank < half, counts)
     second = _label_means(values, label, rank >= counts[label] - half, counts)
     return Halves(images[counts > 1], first, second)
+
+
+def repeats_of(responses: np.ndarray, stimulus: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Arrange responses by image and repeat.
+
+    Parameters
+    ----------
+    responses : (n_trials, n_neurons) array
+        Trials in order of time, any unit.
+    stimulus : (n_trials,) array of int
+        Image of each trial.
+
+    Returns
+    -------
+    images : (n_images,) array
+        Numbers of the images, ascending.
+    repeats : (n_images, n_repeats, n_neurons) array
+        In order of time, NaN where an image has fewer repeats than another.
+
+    Raises
+    ------
+    ValueError
+        If there is no trial, or not one stimulus a trial.
+    """
+    values, stimulus = _checked_trials(responses, stimulus)
+    images, label, counts = np.unique(stimulus, return_inverse=True, return_counts=True)
+    repeats = np.full((len(images), counts.max(), values.shape[1]), np.nan, dtype=np.float32)
+    repeats[label, _rank(label, counts)] = values
+    return images, repeats
+
+
+def _checked_trials(responses: np.ndarray, stimulus: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    values, stimulus = np.asarray(responses), np.asarray(stimulus)
+    if values.ndim != 2 or stimulus.shape != values.shape[:1] or len(stimulus) == 0:
+        raise ValueError(
+            "need responses (trial, neuron) and one stimulus a trial; "
+            f"got shapes {values.shape} and {stimulus.shape}"
+        )
+    return values, stimulus
+
+
+def _rank(label: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """How often the image of each trial had been shown before."""
+    order = np.argsort(label, kind="stable")
+    rank = np.empty(len(label), dtype=int)
+    rank[order] = np.arange(len(label)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rank
 
 
 def _label_means(

@@ -67,6 +67,48 @@ class _Trials:
         figures.raster(image, ax=ax, seconds=seconds, quantity=self.quantity, colour_bar=False)
 
 
+class _Ascents:
+    """Images on the way of ascents, and the responses to them."""
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        responses: Mapping[str, np.ndarray],
+        neurons: Sequence[str],
+        norms: Sequence[float],
+        steps: Sequence[int],
+    ) -> None:
+        self.images = np.asarray(images, dtype=float)
+        self.responses = {k: np.asarray(v, dtype=float) for k, v in responses.items()}
+        self.neurons, self.norms, self.steps = list(neurons), list(norms), list(steps)
+        n = (len(self.neurons), len(self.norms), len(self.steps))
+        shapes = {name: values.shape for name, values in self.responses.items()}
+        if self.images.ndim != 5 or self.images.shape[:3] != n or set(shapes.values()) != {n}:
+            raise ValueError(
+                f"need images (neuron, norm, step, H, W) = {(*n, 'H', 'W')} and at least one set "
+                f"of responses {n}; got {self.images.shape} and {shapes or 'no responses'}"
+            )
+        if not all(np.isfinite(x).all() for x in (self.images, *self.responses.values())):
+            raise ValueError("images and responses must be finite. Leave out ascents that failed.")
+
+    def limit(self, neuron: int, norm: int) -> float:
+        """Distance from grey at which the images of an ascent are black and white."""
+        return float(np.abs(self.images[neuron, norm]).max()) or 1.0
+
+    def name(self, neuron: int, norm: int, step: int) -> str:
+        """Which image it is."""
+        return f"{self.neurons[neuron]}, norm {self.norms[norm]:g}\nstep {self.steps[step]}"
+
+    def said(self, neuron: int, norm: int, step: int) -> list[str]:
+        """What responds how to an image."""
+        return [f"{k} {v[neuron, norm, step]:.3g}" for k, v in self.responses.items()]
+
+    def draw(self, axes: Sequence[Axes], neuron: int, norm: int, steps: Sequence[int]) -> None:
+        """Draw images of one ascent."""
+        images, limit = self.images[neuron, norm, steps], self.limit(neuron, norm)
+        figures.image_grid(images, limit=limit, axes=axes)
+
+
 def activity_explorer(
     real: np.ndarray,
     generated: np.ndarray,
@@ -295,6 +337,153 @@ def voxel_small_multiples(
         ax.set_ylabel("y (µm)" if column == 0 else "")
         ax.set_xlabel("x (µm)" if row == rows[-1] else "")
     return axes
+
+
+def synthesis_explorer(
+    images: np.ndarray,
+    responses: Mapping[str, np.ndarray],
+    neurons: Sequence[str],
+    norms: Sequence[float],
+    steps: Sequence[int],
+    *,
+    quantity: str = "response (spikes a presentation)",
+) -> ipywidgets.VBox:
+    """Choose a neuron, a norm and a number of steps; see the image and the responses on the way.
+
+    The greys of an image are symmetric about 0, with one scale for all steps of the same neuron
+    and norm; the axis of the responses is the same for all norms of a neuron.
+
+    Parameters
+    ----------
+    images : (n_neurons, n_norms, n_steps, H, W) array
+        Images on the way of an ascent, 0 is grey.
+    responses : mapping from name to (n_neurons, n_norms, n_steps) array
+        Responses to them, of the neuron, or of a model of it, in the order of `figures.SERIES`.
+    neurons : (n_neurons,) sequence of str
+        What the neurons are called.
+    norms : (n_norms,) sequence of float
+        Norm that the images are held to.
+    steps : (n_steps,) sequence of int
+        Steps of the ascent up to each image.
+    quantity : str
+        What the responses are, with their unit.
+
+    Returns
+    -------
+    ipywidgets.VBox
+        The controls and the figure. Without a running kernel it does nothing:
+        `synthesis_small_multiples` is for the page.
+
+    Raises
+    ------
+    ValueError
+        If there is not one image and response for each neuron, norm and step, one of them is not
+        finite, or there are more kinds of responses than colours.
+    """
+    ascents = _Ascents(images, responses, neurons, norms, steps)
+    controls = _ascent_controls(ascents)
+    figure, axes = _pair(width=8.6, sharey=False)
+    ascents.draw(axes[:1], 0, 0, [0])
+    lines = {name: values[0, 0] for name, values in ascents.responses.items()}
+    figures.curves(ascents.steps, lines, xlabel="steps of ascent", ylabel=quantity, ax=axes[1])
+    curves = axes[1].lines[: len(lines)]
+    mark = axes[1].axvline(ascents.steps[0], color=figures.INK, linewidth=1, zorder=1)
+
+    def redraw() -> None:
+        """Show what the controls say."""
+        neuron, norm, step = chosen = [control.value for control in controls.values()]
+        image = axes[0].images[0]
+        image.set_data(ascents.images[neuron, norm, step])
+        image.set_clim(-ascents.limit(neuron, norm), ascents.limit(neuron, norm))
+        axes[0].set_title(ascents.name(*chosen))
+        for line, values in zip(curves, ascents.responses.values(), strict=True):
+            line.set_ydata(values[neuron, norm])
+        mark.set_xdata([ascents.steps[step]] * 2)
+        axes[1].set_ylim(*_ends([values[neuron] for values in ascents.responses.values()]))
+        axes[1].set_title("\n".join(ascents.said(*chosen)))
+
+    return _view(figure, controls, redraw)
+
+
+def synthesis_small_multiples(
+    images: np.ndarray,
+    responses: Mapping[str, np.ndarray],
+    neurons: Sequence[str],
+    norms: Sequence[float],
+    steps: Sequence[int],
+    *,
+    quantity: str = "response (spikes a presentation)",
+    neuron: int = 0,
+    n_shown: int = 5,
+) -> np.ndarray:
+    """Draw what `synthesis_explorer` shows, for one neuron: a row a norm, a column a step.
+
+    Parameters
+    ----------
+    images, responses, neurons, norms, steps, quantity
+        As in `synthesis_explorer`.
+    neuron : int
+        Which neuron.
+    n_shown : int
+        Number of columns, evenly from the first to the last of the steps.
+
+    Returns
+    -------
+    (n_norms, n_columns) array of matplotlib.axes.Axes
+        The responses are written below each image.
+
+    Raises
+    ------
+    ValueError
+        As `synthesis_explorer`, or there is no such neuron or no column.
+    """
+    ascents = _Ascents(images, responses, neurons, norms, steps)
+    if not 0 <= neuron < len(ascents.neurons) or n_shown < 1:
+        raise ValueError(
+            f"neuron must be one of 0 ... {len(ascents.neurons) - 1} and n_shown at least 1; got "
+            f"{neuron} and {n_shown}"
+        )
+    shown = np.unique(np.linspace(len(ascents.steps) - 1, 0, n_shown).round().astype(int))
+    height = 1.6 * ascents.images.shape[3] / ascents.images.shape[4] + 0.2 * len(responses) + 0.1
+    size = (1.6 * len(shown) + 0.4, height * len(ascents.norms) + 0.7)
+    figure, axes = plt.subplots(len(ascents.norms), len(shown), figsize=size, squeeze=False)
+    for norm, row in enumerate(axes):
+        ascents.draw(row, neuron, norm, shown)
+        row[0].set_ylabel(f"norm {ascents.norms[norm]:g}")
+        for ax, step in zip(row, shown, strict=True):
+            ax.set_xlabel("\n".join(ascents.said(neuron, norm, step)))
+    for ax, step in zip(axes[0], shown, strict=True):
+        ax.set_title(f"step {ascents.steps[step]}")
+    figure.suptitle(f"{ascents.neurons[neuron]}: {quantity}", fontsize="medium")
+    return axes
+
+
+def _ascent_controls(ascents: _Ascents) -> dict[str, ipywidgets.Widget]:
+    def slider(values: Sequence[float], **options: object) -> ipywidgets.SelectionSlider:
+        places = [(f"{value:g}", place) for place, value in enumerate(values)]
+        return ipywidgets.SelectionSlider(options=places, disabled=len(values) == 1, **options)
+
+    return {
+        "neuron": ipywidgets.Dropdown(
+            options=[(name, place) for place, name in enumerate(ascents.neurons)],
+            description="Neuron",
+            tooltip="Which neuron the image is made for",
+        ),
+        "norm": slider(ascents.norms, description="Norm", tooltip="Norm the images are held to"),
+        "step": slider(
+            ascents.steps,
+            description="Steps",
+            tooltip="How many steps of the ascent",
+            value=len(ascents.steps) - 1,
+        ),
+    }
+
+
+def _ends(values: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Ends of an axis that holds 0 and all values, with a margin."""
+    low, high = min(0.0, np.min(values)), max(0.0, np.max(values))
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin
 
 
 def _controls(trials: _Trials, neurons_per_page: int) -> dict[str, ipywidgets.Widget]:

@@ -22,6 +22,7 @@ from visualcortex.evaluation.encoding import (
     explainable_variance,
     feve,
     oracle_correlation,
+    score_intervals,
 )
 from visualcortex.evaluation.features import PopulationFeatures
 from visualcortex.evaluation.held_out import HeldOut, held_out_predictions, rotating_parts
@@ -100,6 +101,7 @@ __all__ = [
     "power_law",
     "resampled_indices",
     "rotating_parts",
+    "score_intervals",
     "shuffle_trials",
     "shuffled_folds",
     "signal_to_noise",

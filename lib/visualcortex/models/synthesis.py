@@ -633,7 +633,7 @@ def walker2019(
         slope = torch.fft.irfft2(torch.fft.rfft2(slope) * factor, s=shape)
         slope /= slope.abs().mean(dim=(2, 3), keepdim=True).clamp_min(1e-30)
         images = images + ((1 - done) / 850 + done / 20400) * slope
-        images = _blurred(images.clamp(BLACK, WHITE), 1.5 + done * (0.01 - 1.5))
+        images = blurred(images.clamp(BLACK, WHITE), 1.5 + done * (0.01 - 1.5))
     history.append(response(images, index))
     steps = torch.full((len(neurons),), n_steps)
     found = Climb(images, history[-1], steps, steps < 0, torch.stack(history, dim=1))
@@ -645,8 +645,8 @@ def _published_factor(shape: tuple[int, int], device: torch.device) -> Tensor:
     return (1 - torch.hypot(rows, torch.fft.rfftfreq(shape[1], device=device))) ** 0.04
 
 
-def _blurred(images: Tensor, sigma: float) -> Tensor:
-    """Blur images (..., H, W) with a Gaussian, mirrored at the edges."""
+def blurred(images: Tensor, sigma: float) -> Tensor:
+    """Blur images (..., H, W) with a Gaussian of s.d. sigma in pixels, mirrored at the edges."""
     rows, columns = (
         torch.as_tensor(ndimage.gaussian_filter1d(np.eye(n), sigma, axis=0)).to(images)
         for n in images.shape[-2:]
@@ -751,6 +751,103 @@ def best_of_bank(
     which = which.numpy(force=True)
     images = norm * bank[which] / lengths[which, None, None]
     return BestOfBank(which, images, highest.numpy(force=True))
+
+
+@torch.no_grad()
+def best_under_mask(
+    response: Response,
+    neurons: Sequence[int] | np.ndarray,
+    bank: np.ndarray,
+    masks: np.ndarray,
+    norm: float,
+    *,
+    batch_size: int = 512,
+    device: str | torch.device = "cpu",
+) -> BestOfBank:
+    """Choose for each neuron the image of a bank that drives it most through the neuron's mask.
+
+    Each image is cut out by the mask and brought to the norm (`matched`), so that none of its
+    energy is spent where the neuron does not look. Bias: as for `best_of_bank`.
+
+    Parameters
+    ----------
+    response : Response
+    neurons : (N,) sequence of int
+    bank : (F, H, W) array
+        No image may be flat under a mask.
+    masks : (N, H, W) array
+        From 0 to 1, such as `mask_of` makes them.
+    norm : float
+    batch_size, device
+        Images at a time, and where the response computes.
+
+    Raises
+    ------
+    ValueError
+        If there is not one mask a neuron of the size of the images, or see `matched`.
+    """
+    neurons, bank, masks = np.asarray(neurons), np.asarray(bank), np.asarray(masks)
+    if bank.ndim != 3 or len(bank) == 0 or masks.shape != (len(neurons), *bank.shape[1:]):
+        raise ValueError(
+            "need a bank (F, H, W) and a mask of the same size for each neuron; got "
+            f"{bank.shape} and {masks.shape} for {len(neurons)} neurons"
+        )
+    best = []
+    for neuron, mask in zip(neurons.tolist(), masks, strict=True):
+        images = matched(bank, norm, mask)
+        heights = np.concatenate(
+            [
+                response(torch.as_tensor(part, device=device)[:, None], index).numpy(force=True)
+                for part in np.split(images, range(batch_size, len(images), batch_size))
+                for index in [torch.full((len(part),), neuron, device=device)]
+            ]
+        )
+        which = int(heights.argmax())
+        best.append((which, images[which], heights[which]))
+    return BestOfBank(*(np.stack(values) for values in zip(*best, strict=True)))
+
+
+@torch.no_grad()
+def answers(
+    model: Callable[[Tensor], Tensor],
+    images: np.ndarray,
+    neurons: Sequence[int] | np.ndarray,
+    *,
+    batch_size: int = 128,
+) -> np.ndarray:
+    """Response of each neuron to its own image, by a model that may have made none of them.
+
+    Parameters
+    ----------
+    model : torch.nn.Module, or callable on the CPU
+        Images (B, 1, H, W) to responses of all neurons.
+    images : (N, H, W) array
+    neurons : (N,) sequence of int
+        Whose response to each image is wanted.
+    batch_size : int
+        Images at a time.
+
+    Returns
+    -------
+    (N,) array
+
+    Raises
+    ------
+    ValueError
+        If there is not one neuron an image.
+    """
+    images = np.asarray(images, dtype=np.float32)
+    weights = model.state_dict().values() if isinstance(model, torch.nn.Module) else ()
+    device = next((weight.device for weight in weights), torch.device("cpu"))
+    index = torch.as_tensor(np.asarray(neurons), dtype=torch.long, device=device)
+    if images.ndim != 3 or index.shape != images.shape[:1] or len(index) == 0:
+        raise ValueError(
+            f"need images (N, H, W) and a neuron for each; got {images.shape} and "
+            f"{tuple(index.shape)} neurons"
+        )
+    own, shown = own_responses(model), torch.as_tensor(images, device=device)[:, None]
+    parts = zip(shown.split(batch_size), index.split(batch_size), strict=True)
+    return torch.cat([own(*part) for part in parts]).numpy(force=True)
 
 
 # -- masks and measures -----------------------------------------------------------------------

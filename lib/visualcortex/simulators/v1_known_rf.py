@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
-import xarray as xr
-from torch.nn import functional
 
+from visualcortex.models.synthesis import Response, own_responses
 from visualcortex.recording import ImageResponses, Provenance
 from visualcortex.simulators import receptive_fields as rf
-from visualcortex.simulators import scenes
+from visualcortex.simulators.presentations import (
+    NORM,
+    Images,
+    Presentations,
+    draw_gain,
+    draw_images,
+    draw_trials,
+    one_each,
+    record,
+    respond,
+)
 from visualcortex.simulators.settings import check_number, check_whole
 
 CLASSES = ("simple", "complex", "surround", "curved", "corner", "two_subunit")
 FAMILIES = tuple(rf.DRIVES)
-NORM = 12.0  # of the best images, where nothing else is asked for
-BLACK, WHITE = -1.83, 2.36  # range of photographs in s.d. of their pixels (Walker et al. 2019)
 TUNING = (
     "azimuth",
     "elevation",
@@ -30,9 +36,15 @@ TUNING = (
     "elongation",
     "bend",
 )
+PROVENANCE = Provenance(
+    source="Simulated neurons with known most exciting images",
+    citation="",
+    licence="MIT",
+    url="",
+    sha256={},
+    preprocessing=("simulator: spikes counted in each presentation",),
+)
 N_AROUND, AROUND = 8, 2.5  # quadrature pairs in the annulus; its radius in s.d. of the envelope
-
-Images = TypeVar("Images", np.ndarray, torch.Tensor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,19 +94,11 @@ class KnownRFTruth:
         ValueError
             The images have another size.
         """
-        size = (rf.HEIGHT, rf.WIDTH)
-        if tuple(images.shape[1:]) not in (size, (1, *size)):
-            raise ValueError(
-                f"images must be (B, 36, 64) or (B, 1, 36, 64); got {tuple(images.shape)}. "
-                f"Crop or resize them."
-            )
-        if isinstance(images, torch.Tensor):
-            return self.model(images)
-        bank = self.model.bank
-        with torch.no_grad():
-            return self.model(torch.as_tensor(images, dtype=bank.dtype, device=bank.device)).numpy(
-                force=True
-            )
+        return respond(self.model, images)
+
+    def response(self) -> Response:
+        """Return what ascent climbs: the noise-free response of one neuron to each image."""
+        return own_responses(self.model)
 
     def optima(self, norm: float = NORM, *, n_restarts: int = 16, seed: int = 0) -> rf.Optima:
         """Find the best images of a norm, and how many there are; see `receptive_fields.optima`.
@@ -153,18 +157,11 @@ class KnownRFTruth:
         ValueError
             There is not one image for each neuron, or it has another size.
         """
-        images = np.asarray(images)
-        expected = (len(self.table), rf.HEIGHT, rf.WIDTH)
-        if images.shape[-3:] != expected:
-            raise ValueError(
-                f"images must be (..., {', '.join(map(str, expected))}), one for each neuron; got "
-                f"{images.shape}. Give an image to every neuron."
-            )
-        return self.optima(norm).cosine(images)
+        return self.optima(norm).cosine(one_each(images, len(self.table)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class V1KnownRF:
+class V1KnownRF(Presentations):
     r"""Settings of a simulated recording of neurons whose best images are known.
 
     Neuron i counts, when image s is shown in trial t,
@@ -227,26 +224,14 @@ class V1KnownRF:
     n_curved: int = 20
     n_corner: int = 20
     n_two_subunit: int = 20
-    n_train: int = 4000
-    n_validation: int = 400
-    n_test: int = 100
-    n_repeats: int = 10
-    mean_count: float = 1.0
-    gain_sd: float = 0.2
-    gain_trials: float = 100.0
 
     def __post_init__(self) -> None:
         """Check every setting against its range."""
+        super().__post_init__()
         for name in CLASSES:
             check_whole(f"n_{name}", getattr(self, f"n_{name}"), 0)
         if self.n_neurons == 0:
             raise ValueError("there must be at least one neuron; got 0 of all classes. Add some.")
-        least = {"n_train": 50, "n_validation": 1, "n_test": 1, "n_repeats": 1}
-        for name, smallest in least.items():
-            check_whole(name, getattr(self, name), smallest)
-        for name in ("mean_count", "gain_trials"):
-            check_number(name, getattr(self, name), "a finite number above 0", 0)
-        check_number("gain_sd", self.gain_sd, "a finite number, 0 or more", 0, closed=True)
 
     @property
     def n_neurons(self) -> int:
@@ -276,32 +261,14 @@ class V1KnownRF:
         """
         check_whole("seed", seed, 0)
         images_rng, neurons_rng, trials_rng = (np.random.default_rng([seed, k]) for k in range(3))
-        images = _draw_images(self, images_rng)
+        images = draw_images(self, images_rng)
         table = _draw_tuning(self, neurons_rng)
         model = _calibrated(table, images[: self.n_train])
-        trials = _draw_trials(self, trials_rng)
+        trials = draw_trials(self, trials_rng)
         with torch.no_grad():
             rates = model(torch.from_numpy(images)[:, None]).numpy()
-        truth = KnownRFTruth(model, table, rates, _draw_gain(self, len(trials), trials_rng), self)
-        return _record(images, trials, truth, trials_rng)
-
-
-def _draw_images(settings: V1KnownRF, rng: np.random.Generator) -> np.ndarray:
-    """Scenes of 68 x 90 degrees, interpolated; the 50 degrees in the middle are kept."""
-    n = settings.n_train + settings.n_validation + settings.n_test
-    no_category = np.zeros((1, len(scenes.LATENTS)))
-    latents = scenes.draw_latents(np.zeros(n, int), no_category, rng=rng)
-    painted = torch.from_numpy(scenes.render(latents, rng=rng))[:, None]
-    height = round(rf.WIDTH * scenes.HEIGHT / scenes.WIDTH)
-    larger = functional.interpolate(painted, size=(height, rf.WIDTH), mode="bicubic")[:, 0]
-    top = (height - rf.HEIGHT) // 2
-    images = _standard(larger[:, top : top + rf.HEIGHT].numpy(), settings.n_train)
-    return _standard(images.clip(BLACK, WHITE), settings.n_train)
-
-
-def _standard(images: np.ndarray, n_train: int) -> np.ndarray:
-    train = images[:n_train]
-    return (images - train.mean(dtype=float).astype("f4")) / train.std(dtype=float).astype("f4")
+        truth = KnownRFTruth(model, table, rates, draw_gain(self, len(trials), trials_rng), self)
+        return record(images, trials, table[["class"]], truth, PROVENANCE, trials_rng)
 
 
 def _draw_tuning(settings: V1KnownRF, rng: np.random.Generator) -> pd.DataFrame:
@@ -418,45 +385,3 @@ def _calibrated(table: pd.DataFrame, images: np.ndarray) -> rf.Population:
     spontaneous = table["spontaneous"].to_numpy()
     amplitude = (1 - spontaneous) * mean / (drive**exponent).mean(axis=0)
     return rf.Population(filters, exponent, spontaneous * mean, amplitude)
-
-
-def _draw_trials(settings: V1KnownRF, rng: np.random.Generator) -> pd.DataFrame:
-    counts = (settings.n_train, settings.n_validation, settings.n_test)
-    tier = np.repeat(["train", "validation", "test"], counts)
-    times = np.where(tier == "test", settings.n_repeats, 1)
-    stimulus = rng.permutation(np.repeat(np.arange(len(tier)), times))
-    return pd.DataFrame({"stimulus": stimulus, "session": 0, "tier": tier[stimulus]})
-
-
-def _draw_gain(settings: V1KnownRF, n: int, rng: np.random.Generator) -> np.ndarray:
-    memory = np.exp(-1 / settings.gain_trials)
-    state = rng.standard_normal(n)
-    state[1:] *= np.sqrt(1 - memory**2)
-    for t in range(1, n):
-        state[t] += memory * state[t - 1]
-    return np.exp(settings.gain_sd * state - settings.gain_sd**2 / 2)
-
-
-def _record(
-    images: np.ndarray, trials: pd.DataFrame, truth: KnownRFTruth, rng: np.random.Generator
-) -> ImageResponses:
-    counts = rng.poisson(truth.gain[:, None] * truth.rates[trials["stimulus"]])
-    return ImageResponses(
-        responses=xr.DataArray(
-            counts.astype("f4"),
-            dims=("trial", "neuron"),
-            attrs={"quantity": "spike count", "units": "spikes"},
-        ),
-        trials=trials,
-        neurons=truth.table[["class"]],
-        provenance=Provenance(
-            source="Simulated neurons with known most exciting images",
-            citation="",
-            licence="MIT",
-            url="",
-            sha256={},
-            preprocessing=("simulator: spikes counted in each presentation",),
-        ),
-        images=images,
-        truth=truth,
-    )
