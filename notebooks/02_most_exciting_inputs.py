@@ -779,8 +779,9 @@ assert np.median(ratio["best picture"]) > 1, "the validator agrees that a pictur
 # %%
 def one_network(chosen: np.ndarray, answers: np.ndarray) -> ImageEncoder:
     """Fit a network of the ensemble's kind to some pictures and mean responses to them."""
-    n_passes = round(0.6 * n_epochs * np.sqrt(len(teach) / len(chosen)))
-    encoder = ImageEncoder(**settings | {"n_epochs": n_passes}, n_networks=1, seed=seed)
+    n_passes = round(0.75 * n_epochs * (len(teach) / len(chosen)) ** 0.6)
+    longer = settings | {"n_epochs": n_passes, "patience": n_passes}
+    encoder = ImageEncoder(**longer, n_networks=1, seed=seed)
     first = [part[:100] for part in validation]
     return encoder.fit(pictures[chosen], answers, validation=first, progress=False)
 
@@ -856,7 +857,8 @@ assert medians == sorted(medians), "more pictures explain more"
 # %% tags=["hide-input"]
 if truth is not None and sizes:
     points = {
-        "fewest": by_pictures[sizes[0]], "repeated": by_repeats[50], "all": by_pictures[len(teach)],
+        "fewest": by_pictures[sizes[0]], "repeated": by_repeats[50],
+        "all": by_pictures[len(teach)],
     }
     run.record(
         *(
