@@ -387,14 +387,17 @@ kind = np.full(len(kept), "recorded") if kind is None else kind.to_numpy()[kept]
 kinds = list(dict.fromkeys(kind))
 predicted_feve = feve["network"]
 explained = np.nan_to_num(predicted_feve, nan=-1) >= 0.5
-example = [everyone[kind == k][np.argmax(predicted_feve[kind == k])] for k in kinds]
-names = [str(k).replace("_", " ") for k in kinds]
+n_each = max(1, 6 // len(kinds))
+order = [everyone[kind == k][np.argsort(-predicted_feve[kind == k])[:n_each]] for k in kinds]
+example = np.concatenate(order)
+kind_names = [str(k).replace("_", " ") for k in kinds]
+names = [f"{kind[neuron]}".replace("_", " ") for neuron in example]
 run.quote(
     share_arrived=float(ascents.converged.mean()), median_steps=float(np.median(found.n_steps)),
     n_explained=int(explained.sum()), n_judged=len(kept),
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The response that the network predicts, on the way of the ascent of one neuron of each class, over its response in the end; each line ends where the ascent did.", "name": "fig-02-ascent"}, "image": {"alt": "Curves that rise steeply within the first ten steps and then flatten, one for each class of neuron."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The response that the network predicts, on the way of the ascent of a few neurons, one of each class where there are several, over its response in the end; each line ends where the ascent did.", "name": "fig-02-ascent"}, "image": {"alt": "Curves that rise steeply within the first ten steps and then flatten, one for each class of neuron."}}
 figure, ax = plt.subplots(figsize=(6, 3))
 for neuron, name in zip(example, names, strict=True):
     height = found.history[neuron]
@@ -455,9 +458,9 @@ candidates = {
 #
 # ### The pictures
 #
-# One neuron of each class, the one that the network explains best:
+# Neurons that the network explains best, one of each class (or more, if there are fewer classes):
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "For one neuron of each class, a column each: the true best picture where it is known, the most exciting picture of the network, and its rivals, all of one norm and on one scale of grey for each column.", "name": "fig-02-gallery"}, "image": {"alt": "A grid of small grey pictures. Rows: truth, most exciting, refined Gabor, Gabor of the bank, picture under the mask, picture. Columns: classes of neurons. The first three rows look alike for simple and complex cells, and differ for corners."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A column for each neuron, one of each class where there are several: the true best picture where it is known, the most exciting picture of the network, and its rivals, all of one norm and on one scale of grey for each column.", "name": "fig-02-gallery"}, "image": {"alt": "A grid of small grey pictures. Rows: truth, most exciting, refined Gabor, Gabor of the bank, picture under the mask, picture. Columns: classes of neurons. The first three rows look alike for simple and complex cells, and differ for corners."}}
 rows = dict(candidates)
 if truth is not None:
     rows = {"truth": truth.optimal_images(norm)[kept]} | rows
@@ -550,7 +553,7 @@ if truth is not None:
         axes[0].scatter(column + jitter, right[kind == k], s=9)
         axes[0].hlines(np.median(right[kind == k]), column - 0.3, column + 0.3, color="black")
         axes[1].scatter(predicted_feve[kind == k], truly["most exciting"][kind == k], s=9)
-axes[0].set_xticks(range(len(kinds)), names, rotation=20)
+axes[0].set_xticks(range(len(kinds)), kind_names, rotation=20)
 axes[0].set(ylabel="cosine with the best picture", ylim=(0, 1.02))
 axes[1].set(xlabel="FEVE of the network", ylabel="true response / true maximum", xlim=(0, 1.05))
 plt.show()
@@ -591,7 +594,7 @@ figure, axes = plt.subplots(
     -(-len(kinds) // panels), panels, figsize=(3.7 * panels + 1, 2.6 * -(-len(kinds) // panels)),
     sharex=True, squeeze=False,
 )
-for ax, k, name in zip(axes.flat, kinds, names, strict=False):
+for ax, k, name in zip(axes.flat, kinds, kind_names, strict=False):
     if truth is not None:
         shares = {n: over_neurons(v[kind == k]) for n, v in truly.items()}
         shares["best Gabor of the truth"] = over_neurons(limit_of_gabors[kind == k])
@@ -898,7 +901,7 @@ if truth is not None and sizes:
 # followed step by step; it fixes no norm, so its pictures are brought to ours.
 
 # %%
-few_of_each = np.concatenate([everyone[kind == k][:2] for k in kinds])
+few_of_each = np.concatenate([everyone[kind == k][: 2 * n_each] for k in kinds])
 some = np.unique(np.concatenate([few_of_each, example]))
 least = synthesis.most_exciting_images(response, some, shape, **climb, sign=-1)
 diverse = synthesis.diverse_images(
@@ -921,7 +924,7 @@ run.quote(
     **{f"kept_up_{k}": float(np.median(kept_up[rows])) for k, rows in of_kind.items()},
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "For one neuron of each class, a column each: the least exciting picture, the picture of the published recipe brought to the same norm, the most exciting picture cut out by its mask, and four diverse pictures.", "name": "fig-02-others"}, "image": {"alt": "A grid of small grey pictures with a column for each class of neuron; the four diverse pictures of the complex cell are the same grating at different phases."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A column for each of the same neurons: the least exciting picture, the picture of the published recipe brought to the same norm, the most exciting picture cut out by its mask, and four diverse pictures.", "name": "fig-02-others"}, "image": {"alt": "A grid of small grey pictures with a column for each class of neuron; the four diverse pictures of the complex cell are the same grating at different phases."}}
 place = np.searchsorted(some, example)
 cut_out = found.images * masks
 labels = ["least exciting", "published recipe", "under its mask"]
@@ -976,7 +979,7 @@ for column, k in enumerate(kinds):
     jitter = rng.uniform(-0.2, 0.2, (kind == k).sum())
     axes[1].scatter(column + jitter, residual[kind == k], s=9)
     axes[1].hlines(np.median(residual[kind == k]), column - 0.3, column + 0.3, color="black")
-axes[1].set_xticks(range(len(kinds)), names, rotation=20)
+axes[1].set_xticks(range(len(kinds)), kind_names, rotation=20)
 axes[1].set(ylabel="share of energy no Gabor takes", ylim=(0, 1))
 plt.show()
 
@@ -1214,7 +1217,8 @@ if truth is not None:
         [judged(truth.model, of_norm, [kept[neuron]] * len(steps)) for of_norm in of_neuron]
         for neuron, of_neuron in zip(example, on_the_way, strict=True)
     ])
-shown_there = (on_the_way, evoked, names, norms, steps)
+numbered = [f"{name} ({neuron})" for name, neuron in zip(names, example, strict=True)]
+shown_there = (on_the_way, evoked, numbered, norms, steps)
 synthesis_explorer(*shown_there, quantity=f"response ({unit})")
 
 # %% [markdown]
