@@ -327,7 +327,7 @@ assert scores["network"]["feve"].value > scores["linear-nonlinear"]["feve"].valu
 if truth is not None:
     assert best_scores["feve"].value > scores["network"]["feve"].value, "the truth is best"
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "hide-output"]
 short = {"linear-nonlinear": "linear", "Gabor energy": "gabor", "network": "network",
          "validator": "validator"}
 run.record(
@@ -523,10 +523,10 @@ if truth is not None:
     right = cosines(found.images)
     guessed = cosines(found.images[stranger])
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "hide-output"]
 if truth is not None:
     groups = {str(k): kind == k for k in kinds} | {"explained": explained}
-    made_for = "the neuron's best picture is nobody's: nothing of the truth was used to make it"
+    made_for = "the truth: nothing of it was used to make the pictures"
     for name, members in groups.items():
         natural_share = float(np.median(truly["best picture under the mask"][members]))
         run.record(
@@ -612,7 +612,7 @@ if truth is not None:
     assert np.median(gain["best Gabor of the bank"]) > 0, "a dense bank is beaten"
     assert (limit_of_gabors < 1.01).all(), "a Gabor is a picture"
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "hide-output"]
 if truth is not None:
     tags = {"refined Gabor": "gabor", "best Gabor of the bank": "bank"}
     for k in kinds:
@@ -950,7 +950,7 @@ assert (by_recipe < 1.02).all(), "at one norm the recipe does not beat ascent on
 # The least exciting pictures evoke {glue:text}`least_response:.2f` of the response to the most exciting.
 # Of two diverse pictures of a complex cell the least alike have a cosine of
 # {glue:text}`alike_complex:+.2f`, well on the way to opposite contrast, and all keep
-# {glue:text}`kept_up_complex:.2f` of the response on average; those of a simple cell get to {glue:text}`alike_simple:+.2f`, and pay for it with
+# {glue:text}`kept_up_complex:.2f` of the response on average; those of a simple cell get to {glue:text}`alike_simple:+.2f`, and keep
 # {glue:text}`kept_up_simple:.2f`. The published recipe ends at a norm of
 # {glue:text}`recipe_norm:.1f`; at ours its pictures evoke {glue:text}`recipe_response:.2f` of what ascent
 # on the sphere finds.
