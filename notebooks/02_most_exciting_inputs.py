@@ -545,7 +545,7 @@ if truth is not None:
             ),
         )
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: cosine of the most exciting picture with the nearest truly best one, a dot for each neuron, a bar at the median of each class. Right: true response over the true maximum against the share of explainable variance that the network explains. Empty where no truth is known.", "name": "fig-02-truth"}, "image": {"alt": "Left, columns of dots for each class of neuron between zero and one. Right, a scatter of the share of the true maximum against FEVE, rising to the right."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: cosine of the most exciting picture with the nearest truly best one, a dot for each neuron, a bar at the median of each class. Right: true response over the true maximum against the share of explainable variance that the network explains, colours as on the left. Empty where no truth is known.", "name": "fig-02-truth"}, "image": {"alt": "Left, columns of dots for each class of neuron between zero and one. Right, a scatter of the share of the true maximum against FEVE, rising to the right."}}
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.4))
 if truth is not None:
     for column, k in enumerate(kinds):
@@ -1273,6 +1273,31 @@ ends = ascents.responses.reshape(len(everyone), n_starts)
 lowest = ends.min(axis=1) / ends.max(axis=1)
 for k in kinds:
     print(f"{k:12} {np.quantile(lowest[kind == k], 0.1):.3f} at the lowest tenth")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Who leads in an ensemble
+# :label: ex-02-ensemble
+# The members of the ensemble were averaged, so that the one with the larger responses weighs more in the
+# gradient. Climb their geometric mean instead, which divides the gradient of each by its own response. How
+# far do the pictures differ?
+# ```
+#
+# ```{solution-start} ex-02-ensemble
+# :class: dropdown
+# `synthesis.mean_response` joins members either way. Members that were trained alike are on one scale, and
+# the pictures are nearly the same; it matters where networks of different kinds are joined.
+# ```
+
+# %%
+members = [ConeResponse(one) for one in models["network"].members]
+geometric = synthesis.mean_response(members, kind="geometric")
+by_geometric = synthesis.most_exciting_images(geometric, repeated, shape, **climb).best()
+alike_images = (by_geometric.images * found.images).sum(axis=(1, 2)) / norm**2
+for k in kinds:
+    print(f"{k:12} cosine {np.median(alike_images[kind == k]):.3f} in the median")
 
 # %% [markdown]
 # ```{solution-end}

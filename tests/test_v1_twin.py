@@ -270,9 +270,9 @@ def test_the_published_twin_is_recorded_and_climbed(real_data):
     recording = few(twin, n_neurons=600)
     assert recording.n_neurons == 600
     np.testing.assert_allclose(recording.truth.rates[:60].mean(axis=0), 1, rtol=1e-5)
-    units = np.arange(2759, 2759 + 16)
-    model = RecordedTwin(twin, units, np.ones(16))
-    truth = TwinTruth(model, np.zeros((1, 16)), np.ones(1), V1Twin())
+    units = np.arange(2759, 2759 + 6)
+    model = RecordedTwin(twin, units, np.ones(6))
+    truth = TwinTruth(model, np.zeros((1, 6)), np.ones(1), V1Twin())
     bank = paint_gabors(gabor_table(36, 64, 500, seed=3), 36, 64)
     best = truth.optimal_response(12.0, n_starts=2)
     assert np.all(best > 1.2 * best_of_bank(model, bank, 12.0, batch_size=32).responses)
