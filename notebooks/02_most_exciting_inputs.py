@@ -241,6 +241,8 @@ run.quote(
 # has a smooth filter; the *Gabor energy* model mixes a simple and a complex cell of one Gabor; the
 # *network* is an ensemble with a common convolutional core, of which each neuron reads one point, found
 # by a Gaussian readout {cite}`lurz2021`. Pictures for validation choose penalties and when to stop.
+# How large the networks are and how long they learn was settled on two other simulations, with their truth
+# in sight; the one printed here had not been run before.
 
 # %%
 def shown(part: str) -> tuple[np.ndarray, np.ndarray]:
