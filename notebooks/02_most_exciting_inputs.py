@@ -268,7 +268,7 @@ models = {
 
 # %%
 models["validator"] = ImageEncoder(
-    n_networks=1, n_channels=16, n_rotations=4, kernels=(13, 3), stride=3, n_epochs=6,
+    n_networks=1, n_channels=16, n_rotations=4, kernels=(13, 3), stride=3, n_epochs=5,
     learning_rate=0.03, seed=seed + 1, device=device,
 )
 
@@ -439,12 +439,12 @@ filters = models["linear-nonlinear"].module.filters.numpy(force=True).reshape(-1
 
 # %% [markdown]
 # A whole photograph spends most of its energy where the neuron does not look. A fairer one is cut out:
-# validation pictures, two hundred at most, under the mask of the neuron's own most exciting picture, and then brought to
+# validation pictures, a hundred at most, under the mask of the neuron's own most exciting picture, and then brought to
 # the norm.
 
 # %%
 masks = synthesis.mask_of(found.images)
-cut = pictures[np.unique(stimulus[tier == "validation"])[:200]]
+cut = pictures[np.unique(stimulus[tier == "validation"])[:100]]
 windows = synthesis.best_under_mask(response, everyone, cut, masks, norm, device=device)
 candidates = {
     "most exciting": found.images,
@@ -784,7 +784,7 @@ assert np.median(ratio["best picture"]) > 1, "the validator agrees that a pictur
 # %%
 def one_network(chosen: np.ndarray, answers: np.ndarray) -> ImageEncoder:
     """Fit a network of the ensemble's kind to some pictures and mean responses to them."""
-    n_passes = round(0.75 * n_epochs * (len(teach) / len(chosen)) ** 0.6)
+    n_passes = round(0.65 * n_epochs * (len(teach) / len(chosen)) ** 0.6)
     longer = settings | {"n_epochs": n_passes, "patience": n_passes}
     encoder = ImageEncoder(**longer, n_networks=1, seed=seed)
     first = [part[:100] for part in validation]
@@ -811,7 +811,7 @@ def presented(chosen: np.ndarray, n_times: int) -> np.ndarray:
 again = {}
 if truth is not None and sizes:
     few = shown_once[some_order[: sizes[0]]]
-    again = {times: one_network(few, presented(few, times)) for times in (10, 50)}
+    again = {times: one_network(few, presented(few, times)) for times in (50,)}
 
 # %% [markdown]
 # Fewer pictures are gone through more often. Each network is scored as the ensemble was: explained variance on test pictures, and the true response to the

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -393,8 +394,9 @@ def smooth_basis(shape: Sequence[int], max_frequency: float) -> np.ndarray:
     return waves.reshape(len(kept), -1).astype(np.float32)
 
 
-def bank_for(shape: Sequence[int]) -> GaborPyramid:
-    """Pyramid that finds receptive fields in images of this size."""
+@lru_cache(maxsize=4)
+def bank_for(shape: tuple[int, int]) -> GaborPyramid:
+    """Pyramid that finds receptive fields in images of this size; made once, never changed."""
     frequencies = tuple(min(0.5, f * 64 / shape[1]) for f in FREQUENCIES)
     return GaborPyramid(
         *shape, frequencies, n_orientations=N_ORIENTATIONS, spacing=1.0, cycles=CYCLES
