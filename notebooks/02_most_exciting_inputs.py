@@ -258,7 +258,7 @@ settings = {
 }
 models = {
     "linear-nonlinear": LinearNonlinear(device=device),
-    "Gabor energy": GaborEnergy(n_steps=200, seed=seed, device=device),
+    "Gabor energy": GaborEnergy(n_steps=150, seed=seed, device=device),
     "network": ImageEncoder(n_networks=n_networks, seed=seed, **settings),
 }
 
@@ -910,14 +910,14 @@ least = synthesis.most_exciting_images(response, some, shape, **climb, sign=-1)
 diverse = synthesis.diverse_images(
     response, some, shape, **climb, reference=found.responses[some], n_images=4
 )
-published = synthesis.walker2019(response, some, shape, seed=seed, device=device)
+published = synthesis.walker2019(response, example, shape, seed=seed, device=device)
 recipe = synthesis.matched(published.images, norm)
 
 # %% tags=["hide-input"]
 variety = diverse.images.reshape(len(some), 4, -1) / norm
 alikeness = np.einsum("nkp,nlp->nkl", variety, variety)[:, *np.triu_indices(4, 1)].min(axis=1)
 kept_up = diverse.responses.reshape(len(some), 4).mean(axis=1) / found.responses[some]
-by_recipe = judged(network, recipe, some) / found.responses[some]
+by_recipe = judged(network, recipe, example) / found.responses[example]
 of_kind = {k: kind[some] == k for k in kinds}
 run.quote(
     recipe_response=float(np.median(by_recipe)),
@@ -938,7 +938,7 @@ figure, axes = plt.subplots(
 )
 for column, (neuron, row) in enumerate(zip(example, place, strict=True)):
     several = diverse.images[4 * row : 4 * row + 4]
-    stack = np.stack([least.images[row], recipe[row], cut_out[neuron], *several])
+    stack = np.stack([least.images[row], recipe[column], cut_out[neuron], *several])
     figures.image_grid(stack, limit=np.abs(found.images[neuron]).max(), axes=axes[:, column])
     axes[0, column].set_title(names[column], fontsize="medium", fontweight="normal")
 for ax, name in zip(axes[:, 0], labels, strict=True):
