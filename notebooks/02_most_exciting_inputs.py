@@ -38,7 +38,7 @@
 # %% tags=["parameters"]
 dataset: str = "simulated"  # the recording {simulated, sensorium2022_model,
 #                             sensorium2022, allen_2p, allen_neuropixels}
-seed: int = 23  # of every random draw [0, 1000000]
+seed: int = 41  # of every random draw [0, 1000000]
 mouse: int = 0  # which recording of sensorium2022 [0, 6]
 session: int = 798911424  # which recording of allen_neuropixels [700000000, 900000000]
 norm: float = 12.0  # Euclidean norm of every made picture, s.d. of pixels [1, 100]
@@ -531,19 +531,21 @@ if truth is not None:
     made_for = "the truth: nothing of it was used to make the pictures"
     for name, members in groups.items():
         natural_share = float(np.median(truly["best picture under the mask"][members]))
+        which = "FEVE of the network at least a half" if name == "explained" else "all of a class"
         run.record(
             bookpress.Claim.of(
                 f"cosine_{name}", over_neurons(right[members]), unit="cosine", ceiling=1.0,
                 chance=float(np.median(guessed[members])), n=int(members.sum()), held_out=made_for,
-                note="Median; interval over neurons. Baseline: pictures made for other neurons of "
-                "the class.",
+                note=f"Median; interval over neurons ({which}). Baseline: pictures made for other "
+                "neurons of the class.",
             ),
             bookpress.Claim.of(
                 f"share_{name}", over_neurons(truly["most exciting"][members]), ceiling=1.0,
                 unit="of the true maximum", chance=natural_share, n=int(members.sum()),
                 held_out=made_for,
-                note="Median; interval over neurons. Baseline: the best of the validation pictures "
-                "under the mask of the most exciting one, at the same norm.",
+                note=f"Median; interval over neurons ({which}). Baseline: the best of up to a "
+                "hundred validation pictures under the mask of the most exciting one, at the same "
+                "norm.",
             ),
         )
 

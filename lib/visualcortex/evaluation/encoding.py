@@ -288,6 +288,7 @@ def _to_trials(values: np.ndarray, predictions: np.ndarray) -> Resampled:
     sums = x, xx, counts * y, counts * y**2, x * y
 
     def resampled(weights: np.ndarray) -> np.ndarray:
+        """Correlation for each row of weights (R, M), (R, N)."""
         x, xx, y, yy, xy = _weighted(weights, counts, *sums)
         return (xy - x * y) / np.sqrt(_variance(x, xx) * _variance(y, yy))
 
@@ -306,6 +307,7 @@ def _explained(values: np.ndarray, predictions: np.ndarray) -> Resampled:
     errors = np.nansum((values - predictions[:, None]) ** 2, axis=1)
 
     def resampled(weights: np.ndarray) -> np.ndarray:
+        """Explained fraction for each row of weights (R, M), (R, N)."""
         total, noise = variances(weights)
         (error,) = _weighted(weights, counts, errors)
         return 1 - (error - noise) / np.where(total > noise, total - noise, np.nan)
@@ -320,6 +322,7 @@ def _variances(values: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray, n
     spread = np.nan_to_num(_spread(values) * bessel)
 
     def resampled(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Both variances for each row of weights (R, M), (R, N) each."""
         n = weights @ counts
         (noise,) = _weighted(weights, counts > 1, spread)
         return _variance(*_weighted(weights, counts, *sums)) * n / (n - 1), noise

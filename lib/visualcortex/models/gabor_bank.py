@@ -173,6 +173,7 @@ def best_gabors(
     index = torch.as_tensor(neurons, device=device)
 
     def score(painted: Tensor) -> Tensor:
+        """Response of each neuron to its Gabor."""
         return response(norm * painted[:, None], index)
 
     parameters = _parameters_of(start).to(device)
@@ -237,6 +238,7 @@ def _fitted(wanted: Tensor, starts: Tensor, n_steps: int, learning_rate: float) 
     """Climb the cosine with images of unit norm (N, H, W)."""
 
     def score(painted: Tensor) -> Tensor:
+        """Cosine of each Gabor with its image."""
         return (painted * wanted).sum(dim=(1, 2))
 
     return _refined(score, starts, tuple(wanted.shape[1:]), 1.0, n_steps, learning_rate)

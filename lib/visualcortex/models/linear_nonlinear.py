@@ -514,6 +514,7 @@ def _poisson(
     )
 
     def loss() -> Tensor:
+        """Loss of all neurons, with its gradient left in the weights."""
         optimiser.zero_grad()
         rates = functional.elu(x @ weights + bias) + 1
         penalty = (penalties * weights.square()).sum() / 2
