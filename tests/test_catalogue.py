@@ -305,7 +305,7 @@ class TestGivenFiles:
         with pytest.raises(DataError, match=message):
             self.FILE.get()
 
-    @pytest.mark.parametrize("dataset", ["allen_2p", "sensorium2022"])
+    @pytest.mark.parametrize("dataset", ["allen_2p", "sensorium2022", "majaj2015"])
     def test_recordings_of_given_files_are_asked_for_by_name(self, dataset):
         (file,) = needs({"dataset": dataset})
         assert not file["present"]
@@ -315,6 +315,39 @@ class TestGivenFiles:
     def test_the_two_mice_of_the_competition_come_last(self):
         (file,) = needs({"dataset": "sensorium2022", "mouse": 5})
         assert file["file"].startswith("static26872-17-20-GrayImageNet")
+
+
+class TestMonkeyIT:
+    """The recordings of monkey and human inferior temporal cortex."""
+
+    FILES = {
+        "majaj2015": ["IT_data.h5"],
+        "majaj2015_public": [
+            "assy_dicarlo_MajajHong2015_public.nc",
+            "stimulus_hvm-public.csv",
+            "stimulus_hvm-public.zip",
+        ],
+        "kriegeskorte2008": ["Kriegeskorte_Neuron2008_supplementalData.mat", "92_brainRDMs.mat"],
+    }
+
+    @pytest.mark.parametrize("dataset", FILES)
+    def test_a_run_needs_all_their_files(self, dataset):
+        files = needs({"dataset": dataset, "n_mice": 3, "seed": 1})
+        assert [file["file"] for file in files] == self.FILES[dataset]
+        assert not any(file["present"] for file in files)
+        with pytest.raises(DataError, match=self.FILES[dataset][0]):
+            load(dataset, simulator="v1", seed=1)
+
+    def test_the_region_is_an_option_of_the_public_part(self):
+        message = "no option 'regoin'. Did you mean 'region'. Its options: region"
+        with pytest.raises(ValueError, match=message):
+            load("majaj2015_public", regoin="V4")
+        with pytest.raises(ValueError, match="majaj2015 has no option 'region'. It takes none"):
+            load("majaj2015", region="V4")
+
+    def test_a_namesake_of_a_published_file_is_not_taken(self, tmp_path):
+        (tmp_path / "stimulus_hvm-public.csv").write_bytes(b"image_id\n")
+        assert not needs({"dataset": "majaj2015_public"})[1]["present"]
 
 
 class TestModels:

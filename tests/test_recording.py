@@ -9,6 +9,7 @@ import xarray as xr
 
 from visualcortex.recording import (
     CalciumRecording,
+    Dissimilarities,
     ImageResponses,
     Provenance,
     Recording,
@@ -146,3 +147,115 @@ def test_a_recording_introduces_itself_in_one_line_and_in_a_safe_table():
 def test_a_recording_cannot_be_changed_in_place():
     with pytest.raises(AttributeError):
         Recording(**parts()).trials = None
+
+
+def matrices(n_rdms=3, n_images=4):
+    rng = np.random.default_rng(0)
+    half = np.triu(rng.random((n_rdms, n_images, n_images)), 1)
+    return half + half.transpose(0, 2, 1)
+
+
+def dissimilar(values=None, **changes):
+    """Return the parts of valid dissimilarities, some of them changed."""
+    values = matrices() if values is None else values
+    attrs = {"quantity": "1 - Pearson correlation", "units": "1"}
+    subjects = {
+        "species": ["monkey", "human", "human"],
+        "subject": ["all", "BE", "KO"],
+        "session": 0,
+        "region": "IT",
+    }
+    return {
+        "rdms": xr.DataArray(values, dims=("rdm", "image", "image_2"), attrs=attrs),
+        "subjects": pd.DataFrame(subjects),
+        "stimuli": pd.DataFrame({"stimulus_id": list("abcd"), "category": list("ffoo")}),
+        "provenance": PROVENANCE,
+    } | changes
+
+
+def cell(rdm, row, column, value, mirrored=True):
+    values = matrices()
+    values[rdm, row, column] = value
+    if mirrored:
+        values[rdm, column, row] = value
+    return values
+
+
+class TestDissimilarities:
+    """Matrices between images, where no more than these is published."""
+
+    def test_sizes_and_labels_are_those_of_the_parts(self):
+        read = Dissimilarities(**dissimilar(images=np.zeros((4, 3, 8, 8))))
+        assert (read.n_rdms, read.n_images) == (3, 4)
+        np.testing.assert_array_equal(read.category, list("ffoo"))
+
+    def test_rounding_of_float32_and_negative_values_are_allowed(self):
+        values = matrices().astype(np.float32)
+        values[1, 0, 1] *= 1 + 2e-7
+        values[2, 2, 2] = 1e-7
+        assert Dissimilarities(**dissimilar(values)).n_rdms == 3
+        assert Dissimilarities(**dissimilar(cell(0, 1, 2, -0.1))).n_rdms == 3  # cross-validated
+
+    @pytest.mark.parametrize(
+        ("parts", "message"),
+        [
+            (dissimilar(cell(1, 0, 2, 0.9, mirrored=False)), "not symmetric in rdm 1"),
+            (dissimilar(cell(2, 3, 3, 1)), "a diagonal other than 0 in rdm 2. .*not similarities"),
+            (dissimilar(cell(1, 0, 2, np.nan)), "got 2 NaN or infinite values in rdm 1"),
+            (dissimilar(cell(0, 0, 2, np.inf)), "got 2 NaN or infinite values in rdm 0"),
+            (dissimilar(1 - matrices()), "a diagonal other than 0 in rdm 0"),
+            (dissimilar(matrices()[:, :3]), r"square matrix of at least two .* \(3, 3, 4\)"),
+            (dissimilar(matrices()[:0]), "at least one square matrix"),
+            (dissimilar(matrices(3, 1)), "at least two images"),
+            (dissimilar(matrices().astype(str)), "rdms must be real numbers; got dtype <U"),
+            (
+                dissimilar(rdms=dissimilar()["rdms"].transpose("image", "rdm", "image_2")),
+                "rdms must have dimensions .*'rdm', 'image', 'image_2'.*got",
+            ),
+            (
+                dissimilar(rdms=dissimilar()["rdms"].assign_attrs(units="")),
+                "rdms.attrs must name .*missing: units",
+            ),
+            (dissimilar(matrices(2)), "subjects must have one row for each of the 2 rdms .* got 3"),
+            (
+                dissimilar(stimuli=dissimilar()["stimuli"][:3]),
+                "stimuli must have one row for each of the 4 images in rdms; got 3",
+            ),
+            (
+                dissimilar(subjects=dissimilar()["subjects"].drop(columns=["region", "species"])),
+                "subjects must have the columns .*; missing: species, region",
+            ),
+            (
+                dissimilar(stimuli=dissimilar()["stimuli"][["stimulus_id"]]),
+                "missing: category. Write 'unknown'",
+            ),
+            (
+                dissimilar(stimuli=dissimilar()["stimuli"].assign(stimulus_id=list("abca"))),
+                "every image once; got 'a' more than once",
+            ),
+            (dissimilar(images=np.zeros((3, 3, 8, 8))), "the 4 images of rdms; got 3"),
+        ],
+    )
+    def test_what_is_not_as_described_is_refused(self, parts, message):
+        with pytest.raises(ValueError, match=message):
+            Dissimilarities(**parts)
+
+    def test_an_array_without_named_dimensions_is_refused(self):
+        with pytest.raises(TypeError, match="rdms must be an xarray.DataArray.*got ndarray"):
+            Dissimilarities(**dissimilar(rdms=matrices()))
+
+    def test_they_introduce_themselves(self):
+        read = Dissimilarities(**dissimilar())
+        assert repr(read) == (
+            "<Dissimilarities: 1 - Pearson correlation [1], 3 RDMs × 4 images × 4 images; a <test>>"
+        )
+        assert read.summary()["matrices"] == "1 of monkey IT, 2 of human IT of 2 subjects"
+        assert read.summary()["categories"] == "2"
+        table = read._repr_html_()
+        assert table.count("<tr>") == len(read.summary())
+        assert "a &lt;test&gt;" in table
+        assert "<test>" not in table
+
+    def test_they_cannot_be_changed_in_place(self):
+        with pytest.raises(AttributeError):
+            Dissimilarities(**dissimilar()).images = None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from visualcortex.recording import Recording
+    from visualcortex.recording import Dissimilarities, Recording
 
 # Readers and simulators are named, not imported: the press asks `needs` before every run and
 # should not wait for xarray or torch.
@@ -115,11 +115,20 @@ _ALLEN_SESSIONS = (
 )
 _SENSORIUM = "https://gin.g-node.org/cajal/Sensorium2022"
 _SENSORIUM_CODE = "c433fed25f234724fd9adf0cef3c260a2068b1fa"
+_BRAINSCORE = "https://brainscore-storage.s3.amazonaws.com/brainio-brainscore"
+_RSATOOLBOX = "f1f83cadb7243492a1aae7460466e0f0140b20ac"
+_RSATOOLBOX_RAW = (
+    f"https://raw.githubusercontent.com/rsagroup/rsatoolbox/{_RSATOOLBOX}/demos/92imageData"
+)
 _SENSORIUM_PRETRAINED = "notebooks/model_tutorial/model_checkpoints/pretrained"
 
 
 def _published(doi: str, name: str) -> RemoteFile:
     return RemoteFile(name=name, url=f"doi:{doi}/{name}", checksum=PUBLISHED)
+
+
+def _brainscore(name: str, sha1: str) -> RemoteFile:
+    return RemoteFile(name=name, url=f"{_BRAINSCORE}/{name}", checksum=f"sha1:{sha1}")
 
 
 def _session(number: int) -> GivenFile:
@@ -315,10 +324,73 @@ ENTRIES = (
         kind="model",
         recorder="visualcortex.simulators.v1_twin:V1Twin",
     ),
+    Entry(
+        id="majaj2015",
+        what=(
+            "Mean rates of 168 sites of monkey inferior temporal cortex (IT) to 2,880 images of 64 "
+            "objects on natural backgrounds, and 320 images whose responses are withheld"
+        ),
+        citation="majaj2015",
+        licence="none stated",
+        url="https://github.com/amathislab/NX-414",
+        maker="visualcortex.sources.majaj2015:read_majaj2015",
+        files=(
+            GivenFile(
+                name="IT_data.h5",
+                url="https://drive.google.com/file/d/1s6caFNRpyR9m7ZM6XEv_e8mcXT3_PnHS",
+            ),
+        ),
+    ),
+    Entry(
+        id="majaj2015_public",
+        what=(
+            "Single presentations, about 46 an image: rates of 168 sites of monkey IT, or of 88 of "
+            "V4, to 3,200 images of 64 objects on natural backgrounds"
+        ),
+        citation="majaj2015",
+        licence="none stated",
+        url="https://www.brain-score.org",
+        maker="visualcortex.sources.brainscore:read_majaj2015_public",
+        options=("region",),
+        files=(
+            _brainscore(
+                "assy_dicarlo_MajajHong2015_public.nc", "13d28ca0ce88ee550b54db3004374ae19096e9b9"
+            ),
+            _brainscore("stimulus_hvm-public.csv", "5ca7a3da00d8e9c694a9cd725df5ba0ad6d735af"),
+            _brainscore("stimulus_hvm-public.zip", "8aa44e038d7b551efa8077467622f9d48d72e473"),
+        ),
+    ),
+    Entry(
+        id="kriegeskorte2008",
+        what=(
+            "How differently monkey and human IT answer 92 images of objects: dissimilarity "
+            "matrices of 674 neurons and of four human subjects in two sessions each"
+        ),
+        citation="kriegeskorte2008",
+        licence="MIT (that of the repository which republishes them)",
+        url=f"https://github.com/rsagroup/rsatoolbox/tree/{_RSATOOLBOX}/demos/92imageData",
+        maker="visualcortex.sources.kriegeskorte2008:read_kriegeskorte2008",
+        files=(
+            RemoteFile(
+                name="Kriegeskorte_Neuron2008_supplementalData.mat",
+                url=f"{_RSATOOLBOX_RAW}/Kriegeskorte_Neuron2008_supplementalData.mat",
+                checksum="sha256:06f21214399a5d43dc264eed19a7f4b8daf11c8622a59eec3e106064ce5e3504",
+                size=3603779,
+            ),
+            RemoteFile(
+                name="92_brainRDMs.mat",
+                url=f"{_RSATOOLBOX_RAW}/92_brainRDMs.mat",
+                checksum="sha256:1743f90a15e895798a94318649e80e1123a7e5943a1703fa1dd7c31ea5780b7c",
+                size=224663,
+            ),
+        ),
+    ),
 )
 
 
-def load(id: str, *, simulator: str | None = None, seed: int = 0, **options: object) -> Recording:
+def load(
+    id: str, *, simulator: str | None = None, seed: int = 0, **options: object
+) -> Recording | Dissimilarities:
     """Return a recording of the catalogue.
 
     Parameters
@@ -337,7 +409,7 @@ def load(id: str, *, simulator: str | None = None, seed: int = 0, **options: obj
 
     Returns
     -------
-    Recording
+    Recording, or Dissimilarities where no more is published
 
     Raises
     ------

@@ -5,11 +5,26 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+
+SUBJECT_COLUMNS = ("species", "subject", "session", "region")
+STIMULUS_COLUMNS = ("stimulus_id", "category")
+SYMMETRY = 1e-6  # of the largest dissimilarity: rounding of float32, not more
+
+
+class ImageArray(Protocol):
+    """Images in memory or on disk: an array, or what gives one for some of its rows."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -40,8 +55,42 @@ class Provenance:
     preprocessing: tuple[str, ...]
 
 
+class _Described:
+    """What introduces itself: in one line, and as a table in a notebook."""
+
+    provenance: Provenance
+    truth: object | None
+
+    def _measured(self) -> xr.DataArray:
+        """Return what was measured, with its quantity and units."""
+        raise NotImplementedError
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        """Yield what its kind has to say, as labelled text."""
+        raise NotImplementedError
+
+    def summary(self) -> dict[str, str]:
+        """Return the facts that a reader wants first, as labelled text."""
+        return dict(_summary(self))
+
+    def __repr__(self) -> str:
+        measured = self._measured()
+        quantity, units = measured.attrs["quantity"], measured.attrs["units"]
+        name, source = type(self).__name__, self.provenance.source
+        return f"<{name}: {quantity} [{units}], {_sizes(measured)}; {source}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f'<tr><th scope="row" style="text-align:left">{html.escape(name)}</th>'
+            f'<td style="text-align:left">{html.escape(text)}</td></tr>'
+            for name, text in self.summary().items()
+        )
+        caption = html.escape(type(self).__name__)
+        return f'<table class="recording"><caption>{caption}</caption><tbody>{rows}</tbody></table>'
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Recording:
+class Recording(_Described):
     r"""Responses :math:`x_{r,t,i}` of neurons *i* at times *t* of trials *r*, and their context.
 
     Parameters
@@ -58,7 +107,8 @@ class Recording:
     provenance
         Source, citation, licence, checksums, preprocessing.
     images
-        Stimulus images, first axis = stimulus, where there are any.
+        Stimulus images, first axis = stimulus, where there are any; an array, or what reads them
+        from disk piece by piece.
     spontaneous
         Activity without stimulus, ``"neuron"`` last, where there is any.
     truth
@@ -75,7 +125,7 @@ class Recording:
     trials: pd.DataFrame
     neurons: pd.DataFrame
     provenance: Provenance
-    images: np.ndarray | None = None
+    images: ImageArray | None = None
     spontaneous: xr.DataArray | None = None
     truth: object | None = None
 
@@ -87,7 +137,7 @@ class Recording:
 
     def __post_init__(self) -> None:
         """Check the whole recording once, so that nothing below has to."""
-        _check_layout(self.responses, self.layouts)
+        _check_layout("responses", self.responses, self.layouts)
         _check_lengths(self.responses, self.trials, self.neurons)
         _check_labels(self.trials)
         _check_finite(self.responses)
@@ -126,23 +176,18 @@ class Recording:
         axes = tuple(range(values.ndim - 1))
         return np.flatnonzero(np.ptp(values, axis=axes) == 0)
 
-    def summary(self) -> dict[str, str]:
-        """Return the facts that a reader wants first, as labelled text."""
-        return dict(_summary(self))
+    def _measured(self) -> xr.DataArray:
+        return self.responses
 
-    def __repr__(self) -> str:
-        sizes = " × ".join(f"{n} {_plural(dim, n)}" for dim, n in self.responses.sizes.items())
-        quantity, units = self.responses.attrs["quantity"], self.responses.attrs["units"]
-        return f"<{type(self).__name__}: {quantity} [{units}], {sizes}; {self.provenance.source}>"
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f'<tr><th scope="row" style="text-align:left">{html.escape(name)}</th>'
-            f'<td style="text-align:left">{html.escape(text)}</td></tr>'
-            for name, text in self.summary().items()
-        )
-        caption = html.escape(type(self).__name__)
-        return f'<table class="recording"><caption>{caption}</caption><tbody>{rows}</tbody></table>'
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        per_stimulus = np.unique(self.stimulus, return_counts=True)[1]
+        if "time" in self.responses.coords:
+            time = self.responses["time"].to_numpy()
+            yield "time", f"{time[0]:g} to {time[-1]:g} s"
+        spread = f"{per_stimulus.min()} to {per_stimulus.max()} trials each"
+        yield "stimuli", f"{len(per_stimulus)} ({spread})"
+        yield "sessions", f"{len(np.unique(self.session))}"
+        yield "silent neurons", f"{len(self.silent_neurons)}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -210,28 +255,112 @@ class CalciumRecording(Recording):
     )
 
 
-def _check_layout(responses: xr.DataArray, layouts: tuple[tuple[str, ...], ...]) -> None:
-    if not isinstance(responses, xr.DataArray):
-        raise TypeError(
-            f"responses must be an xarray.DataArray with named dimensions; got "
-            f"{type(responses).__name__}. Wrap it: xr.DataArray(values, dims={layouts[0]})."
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Dissimilarities(_Described):
+    r"""How differently images are answered: matrices :math:`D^{(k)}_{ij}` for images *i* and *j*.
+
+    Representational dissimilarity matrices (Kriegeskorte, Mur and Bandettini 2008), for recordings
+    of which no more than these is published.
+
+    Parameters
+    ----------
+    rdms
+        Dimensions ``("rdm", "image", "image_2")``: one symmetric matrix a subject or session,
+        0 on the diagonal. ``attrs`` hold ``"quantity"`` (which dissimilarity) and ``"units"``.
+    subjects
+        One row a matrix: ``"species"``, ``"subject"``, ``"session"``, ``"region"``, and
+        ``"n_neurons"`` where it is known.
+    stimuli
+        One row an image: ``"stimulus_id"``, each once, and ``"category"``, a word, ``"unknown"``
+        where nobody is sure.
+    provenance
+        Source, citation, licence, checksums, preprocessing.
+    images
+        The images ``(image, channel, row, column)`` where there are any.
+    truth
+        What is known of the mechanism; None for real data.
+
+    Raises
+    ------
+    TypeError
+        `rdms` has no named dimensions.
+    ValueError
+        Dimensions, lengths, units, columns or values are not as described.
+    """
+
+    rdms: xr.DataArray
+    subjects: pd.DataFrame
+    stimuli: pd.DataFrame
+    provenance: Provenance
+    images: ImageArray | None = None
+    truth: object | None = None
+
+    layouts: ClassVar[tuple[tuple[str, ...], ...]] = (("rdm", "image", "image_2"),)
+
+    def __post_init__(self) -> None:
+        """Check the whole once, so that nothing below has to."""
+        _check_layout("rdms", self.rdms, self.layouts)
+        _check_matrices(self.rdms)
+        _check_rows("subjects", self.subjects, self.n_rdms, "rdm", SUBJECT_COLUMNS)
+        _check_rows("stimuli", self.stimuli, self.n_images, "image", STIMULUS_COLUMNS)
+        _check_distinct(self.stimuli)
+        if self.images is not None and len(self.images) != self.n_images:
+            raise ValueError(
+                f"images must hold the {self.n_images} images of rdms; got {len(self.images)}. "
+                f"Select the same images from both."
+            )
+
+    @property
+    def n_rdms(self) -> int:
+        """Number of matrices."""
+        return int(self.rdms.sizes["rdm"])
+
+    @property
+    def n_images(self) -> int:
+        """Number of images."""
+        return int(self.rdms.sizes["image"])
+
+    @property
+    def category(self) -> np.ndarray:
+        """Category of each image, words ``(image,)``."""
+        return self.stimuli["category"].to_numpy()
+
+    def _measured(self) -> xr.DataArray:
+        return self.rdms
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        recorded = self.subjects.groupby(["species", "region"], sort=False)["subject"].agg(
+            ["size", "nunique"]
         )
-    if responses.dims not in layouts:
+        kinds = []
+        for (species, region), row in recorded.iterrows():
+            people = f" of {row['nunique']} subjects" if row["nunique"] > 1 else ""
+            kinds.append(f"{row['size']} of {species} {region}{people}")
+        yield "matrices", ", ".join(kinds)
+        yield "categories", f"{len(np.unique(self.category))}"
+
+
+def _check_layout(name: str, measured: xr.DataArray, layouts: tuple[tuple[str, ...], ...]) -> None:
+    if not isinstance(measured, xr.DataArray):
+        raise TypeError(
+            f"{name} must be an xarray.DataArray with named dimensions; got "
+            f"{type(measured).__name__}. Wrap it: xr.DataArray(values, dims={layouts[0]})."
+        )
+    if measured.dims not in layouts:
         wanted = " or ".join(str(layout) for layout in layouts)
         raise ValueError(
-            f"responses must have dimensions {wanted}; got {responses.dims}. "
-            f"Rename or transpose them."
+            f"{name} must have dimensions {wanted}; got {measured.dims}. Rename or transpose them."
         )
-    missing = [key for key in ("quantity", "units") if not responses.attrs.get(key)]
+    missing = [key for key in ("quantity", "units") if not measured.attrs.get(key)]
     if missing:
         raise ValueError(
-            f"responses.attrs must name the quantity and its units; missing: {', '.join(missing)}. "
+            f"{name}.attrs must name the quantity and its units; missing: {', '.join(missing)}. "
             f'For example attrs={{"quantity": "dF/F", "units": "1"}}.'
         )
-    if "time" in responses.dims and "time" not in responses.coords:
+    if "time" in measured.dims and "time" not in measured.coords:
         raise ValueError(
-            "responses has a dimension 'time' without coordinate; expected seconds from the start "
-            "of the trial. Assign coords={'time': np.arange(n_frames) / frame_rate}."
+            f"{name} has a dimension 'time' without coordinate; expected seconds from the start "
+            f"of the trial. Assign coords={{'time': np.arange(n_frames) / frame_rate}}."
         )
 
 
@@ -266,12 +395,16 @@ def _check_labels(trials: pd.DataFrame) -> None:
             )
 
 
-def _check_finite(responses: xr.DataArray) -> None:
-    values = responses.to_numpy()
+def _check_real(name: str, values: np.ndarray) -> None:
     if values.dtype.kind not in "biuf":
         raise ValueError(
-            f"responses must be real numbers; got dtype {values.dtype}. Convert with astype(float)."
+            f"{name} must be real numbers; got dtype {values.dtype}. Convert with astype(float)."
         )
+
+
+def _check_finite(responses: xr.DataArray) -> None:
+    values = responses.to_numpy()
+    _check_real("responses", values)
     if values.dtype.kind != "f":
         return
     # trial by trial: a mask of all values would be a second large array
@@ -296,7 +429,7 @@ def _check_counts(responses: xr.DataArray) -> None:
         )
 
 
-def _check_images(images: np.ndarray | None, stimulus: np.ndarray) -> None:
+def _check_images(images: ImageArray | None, stimulus: np.ndarray) -> None:
     if images is not None and len(images) <= stimulus.max():
         raise ValueError(
             f"images must hold one image for each stimulus, at least {stimulus.max() + 1}; "
@@ -333,26 +466,69 @@ def _check_stimuli(stimuli: pd.DataFrame | None, stimulus: np.ndarray) -> None:
         )
 
 
+def _check_rows(name: str, table: pd.DataFrame, n: int, dim: str, columns: tuple[str, ...]) -> None:
+    if len(table) != n:
+        raise ValueError(
+            f"{name} must have one row for each of the {n} {dim}s in rdms; got {len(table)} rows. "
+            f"Select the same {dim}s from both."
+        )
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise ValueError(
+            f"{name} must have the columns {', '.join(columns)}; missing: {', '.join(missing)}. "
+            f"Write 'unknown' where something is not known."
+        )
+
+
+def _check_matrices(rdms: xr.DataArray) -> None:
+    values = rdms.to_numpy()
+    _check_real("rdms", values)
+    if values.shape[0] == 0 or values.shape[1] < 2 or values.shape[1] != values.shape[2]:
+        raise ValueError(
+            f"rdms must hold at least one square matrix of at least two images; got shape "
+            f"{values.shape}. Check the selection; a vector of pairs is made square by "
+            f"scipy.spatial.distance.squareform."
+        )
+    tolerance = SYMMETRY * np.abs(values).max()
+    for row, matrix in enumerate(values):
+        if not np.isfinite(matrix).all():
+            fault = f"{np.count_nonzero(~np.isfinite(matrix))} NaN or infinite values"
+        elif np.abs(matrix - matrix.T).max() > tolerance:
+            fault = "a matrix that is not symmetric"
+        elif np.abs(np.diagonal(matrix)).max() > tolerance:
+            fault = "a diagonal other than 0"
+        else:
+            continue
+        raise ValueError(
+            f"rdms must be finite, symmetric and 0 on the diagonal; got {fault} in rdm {row}. "
+            f"Dissimilarities are expected, not similarities: 1 - correlation."
+        )
+
+
+def _check_distinct(stimuli: pd.DataFrame) -> None:
+    repeated = stimuli["stimulus_id"][stimuli["stimulus_id"].duplicated()]
+    if len(repeated):
+        raise ValueError(
+            f"stimuli['stimulus_id'] must name every image once; got {repeated.iloc[0]!r} more "
+            f"than once. Average or drop the repeated images."
+        )
+
+
 def _plural(noun: str, count: int) -> str:
-    noun = {"time": "frame"}.get(noun, noun)
+    noun = {"time": "frame", "rdm": "RDM", "image_2": "image"}.get(noun, noun)
     return noun if count == 1 else noun + "s"
 
 
-def _summary(recording: Recording) -> Iterator[tuple[str, str]]:
-    responses, provenance = recording.responses, recording.provenance
-    n_stimuli = len(np.unique(recording.stimulus))
-    per_stimulus = np.unique(recording.stimulus, return_counts=True)[1]
-    silent = recording.silent_neurons
-    yield "quantity", f"{responses.attrs['quantity']} [{responses.attrs['units']}]"
-    yield "size", " × ".join(f"{n} {_plural(dim, n)}" for dim, n in responses.sizes.items())
-    if "time" in responses.coords:
-        time = responses["time"].to_numpy()
-        yield "time", f"{time[0]:g} to {time[-1]:g} s"
-    spread = f"{per_stimulus.min()} to {per_stimulus.max()} trials each"
-    yield "stimuli", f"{n_stimuli} ({spread})"
-    yield "sessions", f"{len(np.unique(recording.session))}"
-    yield "silent neurons", f"{len(silent)}"
-    yield "truth", "known (simulated)" if recording.truth is not None else "not known"
+def _sizes(measured: xr.DataArray) -> str:
+    return " × ".join(f"{n} {_plural(dim, n)}" for dim, n in measured.sizes.items())
+
+
+def _summary(described: _Described) -> Iterator[tuple[str, str]]:
+    measured, provenance = described._measured(), described.provenance
+    yield "quantity", f"{measured.attrs['quantity']} [{measured.attrs['units']}]"
+    yield "size", _sizes(measured)
+    yield from described._facts()
+    yield "truth", "known (simulated)" if described.truth is not None else "not known"
     yield "source", provenance.source
     if provenance.citation:
         yield "citation", provenance.citation

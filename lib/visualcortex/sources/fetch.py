@@ -27,7 +27,7 @@ TIMEOUT = (10.0, 60.0)  # s: to connect, between two pieces
 PIECE = 1 << 16  # bytes read from the network at a time
 LARGE = 1 << 24  # bytes: from there on checksums are remembered and broken downloads kept
 PUBLISHED = "MD5 published under the DOI"
-_DIGITS = {"sha256": 64, "git-blob": 40, "md5": 32}
+_DIGITS = {"sha256": 64, "git-blob": 40, "sha1": 40, "md5": 32}
 
 
 class DataError(RuntimeError):
@@ -53,8 +53,9 @@ class RemoteFile:
     url
         Where it is published: an address, or ``"doi:<DOI of a figshare article>/<name>"``.
     checksum
-        ``"sha256:<hex>"`` or ``"md5:<hex>"``; ``"git-blob:<hex>"`` where its identity in a git
-        repository, SHA-1 of ``b"blob <size>\\0"`` and the content, is all that is known;
+        ``"sha256:<hex>"``, ``"sha1:<hex>"`` or ``"md5:<hex>"``; ``"git-blob:<hex>"`` where its
+        identity in a git repository, SHA-1 of ``b"blob <size>\\0"`` and the content, is all that
+        is known;
         `PUBLISHED` where the url is a DOI: the MD5 that figshare lists, kept in the data folder
         once it was had. As long as it is not known a local file of that name is taken as it is.
     size
@@ -79,8 +80,8 @@ class RemoteFile:
         if len(digest) != _DIGITS.get(kind):
             raise ValueError(
                 f"checksum of {self.name} must be 'sha256:<64 hex digits>', "
-                f"'git-blob:<40 hex digits>' or 'md5:<32 hex digits>'; got {self.checksum!r}. "
-                f"Correct its entry."
+                f"'git-blob:<40 hex digits>', 'sha1:<40 hex digits>' or 'md5:<32 hex digits>'; got "
+                f"{self.checksum!r}. Correct its entry."
             )
 
     @property
@@ -119,7 +120,7 @@ def checksum(path: Path, kind: str) -> str:
     path
         The file.
     kind
-        ``"sha256"``, ``"md5"`` or ``"git-blob"``.
+        ``"sha256"``, ``"sha1"``, ``"md5"`` or ``"git-blob"``.
     """
     if kind == "git-blob":
         digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
