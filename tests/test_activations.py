@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from visualcortex.models import activations
-from visualcortex.models.activations import StoreError, extract
+from visualcortex.models.activations import StoreError, extract, map_shapes
 
 N_IMAGES = 7
 
@@ -505,3 +505,18 @@ def test_unsuitable_input_is_refused(network, images, settings, message):
     arguments = {"network": network, "images": images, "layers": ["pair"], **settings}
     with pytest.raises(ValueError, match=message):
         quiet(**arguments)
+
+
+@pytest.mark.parametrize("pool", [None, 2, 50])
+def test_rows_unfold_to_the_shape_that_is_said(pool):
+    images = np.random.default_rng(3).random((2, 3, 6, 5), dtype=np.float32)
+    layers = {"early": "first", "late": "second"}
+    network = Tiny().train()
+    shapes = map_shapes(network, images[:1], layers, pool=pool)
+    rows = extract(network, images, layers, pool=pool, progress=False)
+    expected = (4, 6, 5) if pool != 2 else (4, 2, 2)
+    assert shapes == {"early": expected, "late": expected}
+    assert all(np.prod(shapes[name]) == rows[name].shape[1] for name in layers)
+    assert network.training, "the mode is put back"
+    with pytest.raises(ValueError, match="no layer 'frist'"):
+        map_shapes(network, images[:1], ["frist"])

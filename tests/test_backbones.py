@@ -11,12 +11,14 @@ from visualcortex.models.backbones import (
     IMAGENET_MEAN,
     IMAGENET_SD,
     REVISIONS,
+    Luminance,
     Normalised,
     WeightsError,
     published_resnet,
     small_resnet,
     stages,
     train_classifier,
+    untrained,
 )
 
 TINY = {"widths": (4, 6), "n_blocks": (1, 2)}
@@ -122,6 +124,29 @@ def test_stages_of_bare_and_of_other_networks():
     assert stages(network)["stage 2"] == "encoder.stages.1"
     with pytest.raises(ValueError, match="got Linear with 0"):
         stages(nn.Linear(2, 2))
+
+
+def test_an_untrained_network_has_the_form_and_no_weight_of_the_trained_one():
+    network = small_resnet(3, **TINY, size=40, seed=1)
+    state = torch.random.get_rng_state()
+    fresh, again = untrained(network, 2), untrained(network, 2)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert stages(fresh) == stages(network)
+    assert fresh.size == 40
+    assert not fresh.training
+    for (name, old), new, same in zip(
+        network.named_parameters(), fresh.parameters(), again.parameters(), strict=True
+    ):
+        assert old.shape == new.shape
+        assert torch.equal(new, same)
+        if old.ndim > 1:
+            assert not torch.equal(old, new), name
+
+
+def test_luminance_is_the_mean_of_the_colours():
+    images = np.random.default_rng(0).random((3, 3, 4, 6), dtype=np.float32)
+    found = extract(Luminance(), images, {"grey": ""}, progress=False)["grey"]
+    np.testing.assert_allclose(found, images.mean(axis=1).reshape(3, -1), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

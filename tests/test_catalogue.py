@@ -62,6 +62,22 @@ def test_neurons_with_known_best_images_are_simulated_with_their_truth():
     assert needs({"dataset": "simulated", "simulator": "v1_known_rf"}) == []
 
 
+def test_sites_that_read_a_hidden_network_are_simulated_with_their_truth():
+    few = {"n_sites": 3, "n_plain": 0, "n_varied": 1, "n_repeats": 2}
+    recording = load("ventral", seed=3, layer="stage 4", **few)
+    assert recording.responses.shape == (128, 3)
+    assert recording.truth.layer == "stage 4"
+    people = {"n_images": 5, "n_sites": 9, "n_voxels": 20, "n_subjects": 2}
+    matrices = load("simulated", simulator="ventral_subjects", seed=3, n_sessions=3, **people)
+    assert matrices.rdms.shape == (7, 5, 5)
+    assert matrices.truth.rdms.shape == (3, 5, 5)
+    for name in ("ventral", "ventral_subjects"):
+        assert catalogue().loc[name, "how to get it"].startswith("made on the spot")
+        assert needs({"dataset": name}) == []
+    with pytest.raises(ValueError, match="ventral has no option 'layr'. Did you mean 'layer'"):
+        load("ventral", layr="stage 4")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

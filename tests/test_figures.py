@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from visualcortex import figures
+from visualcortex.evaluation.intervals import Interval
 from visualcortex.evaluation.reliability import power_law
 
 
@@ -185,6 +186,71 @@ def test_curves_of_one_line_need_no_legend_and_zeros_no_warning_on_a_logarithmic
 def test_curves_refuse_lines_that_do_not_fit(lines, options, message):
     with pytest.raises(ValueError, match=message):
         figures.curves([1, 2], lines, xlabel="x", ylabel="y", **options)
+
+
+def test_layer_curves_show_values_intervals_and_references_above_the_names():
+    trained = [Interval(0.1, 0.0, 0.3), Interval(0.5, 0.4, 0.6), Interval(np.nan, np.nan, np.nan)]
+    random = np.array([[0.2, 0.1, 0.25], [0.3, 0.2, 0.35], [0.1, 0.0, 0.2]])
+    ax = figures.layer_curves(
+        {"trained": trained, "random": random}, ["conv", "pool", "readout"],
+        ceiling=0.8, chance=[0.0, 0.1, 0.0], quantity="explained variance",
+    )  # fmt: skip
+    assert entries(ax) == ["chance", "ceiling", "trained", "random"]
+    assert ax.get_ylabel() == "explained variance"
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["conv", "pool", "readout"]
+    chance, ceiling, *lines = ax.lines
+    assert chance.get_xydata().tolist() == [[0, 0.0], [1, 0.1], [2, 0.0]]
+    assert list(ceiling.get_ydata()) == [0.8, 0.8]
+    for line, bars, expected in zip(lines, ax.collections, (trained, random), strict=True):
+        value, low, high = np.transpose(expected)
+        assert np.array_equal(line.get_ydata(), value, equal_nan=True)
+        drawn = [bar for bar in bars.get_segments() if len(bar)]
+        there = np.column_stack([line.get_xdata(), low, high])[np.isfinite(value)]
+        for bar, (at, *ends) in zip(drawn, there, strict=True):
+            assert np.allclose(bar, [[at, ends[0]], [at, ends[1]]])
+    # bars stand beside each other, symmetric about the name
+    first, second = (line.get_xdata() for line in lines)
+    assert (first < second).all()
+    assert np.allclose((first + second) / 2, [0, 1, 2])
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 2
+    assert len({line.get_marker() for line in lines}) == 2
+
+
+def test_layer_curves_without_intervals_stand_above_their_names():
+    ax = figures.layer_curves({"a": [0.1, 0.2, 0.3]}, ["V1", "V4", "IT"], quantity="share")
+    assert ax.lines[0].get_xydata().tolist() == [[0, 0.1], [1, 0.2], [2, 0.3]]
+    assert ax.get_legend() is None
+    assert {t.get_rotation() for t in ax.get_xticklabels()} == {0}
+    # added to the same axes: another colour, another mark
+    figures.layer_curves({"b": [0.0, 0.1, 0.2]}, ["V1", "V4", "IT"], quantity="share", ax=ax)
+    assert entries(ax) == ["a", "b"]
+    assert [line.get_color() for line in ax.lines] == list(figures.SERIES[:2])
+    assert [line.get_marker() for line in ax.lines] == list(figures.MARKERS[:2])
+
+
+def test_long_names_of_layers_do_not_touch():
+    names = [f"stage {k}, block {k}" for k in range(8)]
+    ax = figures.layer_curves({"a": np.arange(8.0)}, names, quantity="share")
+    ax.figure.draw_without_rendering()
+    ends = [t.get_window_extent().x1 for t in ax.get_xticklabels()]
+    assert {t.get_rotation() for t in ax.get_xticklabels()} == {45}
+    assert (np.diff(ends) > 10).all()
+
+
+@pytest.mark.parametrize(
+    ("lines", "layers"),
+    [
+        ({"a": np.ones(3)}, ["x", "y"]),
+        ({"a": np.ones((2, 2))}, ["x", "y"]),
+        ({"a": np.ones((3, 2))}, ["x", "y"]),
+        ({}, ["x", "y"]),
+        ({"a": []}, []),
+        ({str(k): np.ones(2) for k in range(7)}, ["x", "y"]),
+    ],
+)
+def test_layer_curves_refuse_lines_that_do_not_fit(lines, layers):
+    with pytest.raises(ValueError, match=f"one interval .* for each of {len(layers)} layers"):
+        figures.layer_curves(lines, layers, quantity="share")
 
 
 def test_the_fit_of_a_power_law_lies_on_it():

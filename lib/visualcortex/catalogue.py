@@ -173,6 +173,29 @@ ENTRIES = (
         maker="visualcortex.simulators.v1_known_rf:V1KnownRF",
     ),
     Entry(
+        id="ventral",
+        what=(
+            "Simulated inferior temporal cortex: 168 sites that read a known layer of a hidden "
+            "network, pictures of 64 objects shown repeatedly"
+        ),
+        citation="",
+        licence="MIT",
+        url="",
+        maker="visualcortex.simulators.ventral:Ventral",
+    ),
+    Entry(
+        id="ventral_subjects",
+        what=(
+            "Simulated monkey and human inferior temporal cortex that read a known layer of a "
+            "hidden network: dissimilarity matrices of 92 pictures of objects, of 674 sites and of "
+            "four human subjects in two sessions each"
+        ),
+        citation="",
+        licence="MIT",
+        url="",
+        maker="visualcortex.simulators.ventral_subjects:VentralSubjects",
+    ),
+    Entry(
         id="guan2018",
         what="Fraction of active frames of 259 neurons of mouse visual cortex, 498 trials",
         citation="gao2021neurogan",

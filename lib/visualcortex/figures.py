@@ -28,6 +28,8 @@ PAPER = "#fbf9f4"
 EMPTY = "#e2ddd1"
 # lines that are neither chance nor ceiling, which keep their own colours
 SERIES = (REAL, GENERATED, "#b9821b", "#9a4f86", "#58a6d6", INK)
+# with the colour at the same place in SERIES, or alone where there are more kinds than colours
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 # so many values along a logarithmic axis are labelled one by one
 MOST_TICKS = 8
 
@@ -385,8 +387,7 @@ def curves(
     ValueError
         If a line is not as long as x, `log` names another axis, or there are too few colours.
     """
-    taken = {line.get_color() for line in ax.lines} if ax is not None else set()
-    colours = [c for c in SERIES if c not in taken] if colours is None else colours
+    colours = _free_colours(ax) if colours is None else colours
     _check_lines(x, lines, log, colours)
     ax = _axes(ax)
     for axis in log:
@@ -402,8 +403,68 @@ def curves(
     if "x" in log and len(x) <= MOST_TICKS:
         ax.set_xticks(x, [f"{value:g}" for value in x])
         ax.set_xticks([], minor=True)
-    if len(ax.get_legend_handles_labels()[0]) > 1:
-        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    _legend_beside(ax)
+    return ax
+
+
+def layer_curves(
+    lines: Mapping[str, Sequence[tuple[float, float, float]] | np.ndarray],
+    layers: Sequence[str],
+    *,
+    quantity: str,
+    chance: float | np.ndarray | None = None,
+    ceiling: float | np.ndarray | None = None,
+    ax: Axes | None = None,
+    title: str = "",
+) -> Axes:
+    """Results over named stages in their order, such as layers: marks on lines, intervals as bars.
+
+    Unlike the quantity of `curves`, stages have no distance, and nothing lies between them: they
+    are evenly spaced, and a line only shows which marks belong together. Each line has a colour
+    and a shape of mark. Where there are intervals, lines stand a little beside each other.
+
+    Parameters
+    ----------
+    lines : mapping from name to (n_layers,) array or n_layers intervals
+        The values, or `visualcortex.evaluation.intervals.Interval` of each: value, low and high
+        end, as an (n_layers, 3) array too. NaN leaves a gap.
+    layers : (n_layers,) sequence of str
+        The stages, from the left.
+    quantity : str
+        What the axis shows, with its unit.
+    chance, ceiling : float or (n_layers,) array, optional
+        One number for all layers (a horizontal line), or one for each.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw, with colours that it does not show yet; by default a new figure.
+    title : str
+        What is shown.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a line has not one value or interval a layer, or there are too few colours.
+    """
+    values = {name: np.asarray(line, dtype=float) for name, line in lines.items()}
+    colours = _free_colours(ax)
+    _check_stages(values, layers, colours)
+    ax, places = _axes(ax), np.arange(len(layers))
+    _level(ax, places, chance, "chance", CHANCE, (0, (4, 3)))
+    _level(ax, places, ceiling, "ceiling", CEILING, "solid")
+    step = min(0.1, 0.4 / len(lines)) if any(line.ndim == 2 for line in values.values()) else 0.0
+    for k, (name, line) in enumerate(values.items()):
+        at, colour = places + step * (k - (len(lines) - 1) / 2), colours[k]
+        if line.ndim == 2:
+            ax.vlines(at, line[:, 1], line[:, 2], color=colour, linewidth=2.4, alpha=0.55)
+            line = line[:, 0]
+        marker = MARKERS[SERIES.index(colour)]
+        ax.plot(at, line, marker=marker, color=colour, markeredgecolor=PAPER, label=name)
+    ax.set(ylabel=quantity, title=title)
+    _name_places(ax, layers)
+    _legend_beside(ax)
     return ax
 
 
@@ -682,6 +743,28 @@ def _limit(values: np.ndarray) -> float:
     return float(np.quantile(finite, 0.99) if len(finite) else 1.0) or 1.0
 
 
+def _free_colours(ax: Axes | None) -> list[str]:
+    """Colours of lines that axes do not show yet."""
+    taken = {line.get_color() for line in ax.lines} if ax is not None else set()
+    return [colour for colour in SERIES if colour not in taken]
+
+
+def _legend_beside(ax: Axes) -> None:
+    """Name what is drawn, where it is more than one thing."""
+    if len(ax.get_legend_handles_labels()[0]) > 1:
+        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+
+def _name_places(ax: Axes, names: Sequence[str]) -> None:
+    """Write a name below each whole number of an axis, aslant where they would touch."""
+    inches = ax.get_position().width * ax.figure.get_figwidth()
+    # a letter of the ticks is about 0.08 inches wide
+    aslant = 0.08 * (sum(map(len, names)) + 2 * len(names)) > inches
+    turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if aslant else {}
+    ax.set_xticks(np.arange(len(names)), names, **turned)
+    ax.set_xlim(-0.5, len(names) - 0.5)
+
+
 def _level(ax: Axes, x, level, name: str, colour: str, line) -> None:
     """One level for all x, or one at each."""
     if level is None:
@@ -712,6 +795,17 @@ def _check_lines(x, lines: Mapping, log: str, colours: Sequence[str]) -> None:
         )
     if len(lines) > len(colours):
         raise ValueError(f"got {len(lines)} lines for {len(colours)} colours; pass more colours")
+
+
+def _check_stages(values: Mapping[str, np.ndarray], layers, colours: Sequence[str]) -> None:
+    n = len(layers)
+    wrong = {name: x.shape for name, x in values.items() if x.shape not in ((n,), (n, 3))}
+    if wrong or not n or not 1 <= len(values) <= len(colours):
+        raise ValueError(
+            f"need 1 to {len(colours)} lines, as many as there are free colours, each with one "
+            f"value or one interval (value, low, high) for each of {n} layers; got {len(values)} "
+            f"lines, of the wrong shape: {wrong or 'none'}. Draw more lines on other axes."
+        )
 
 
 def _check_spectra(lines: Mapping, fits: Mapping) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -37,8 +38,9 @@ def search(
 ) -> optuna.Study:
     """Look for the settings of the lowest validation loss (tree-structured Parzen estimator).
 
-    A trial is ended early when its loss after some step is worse than the median of earlier trials
-    after the same step (Golovin et al. 2017), from trial `n_startup` and step `n_warmup` on.
+    A trial is ended early when its lowest loss up to some step is above the median of the losses
+    that earlier trials had after that step (Golovin et al. 2017), those that were not ended early
+    and number at least `n_startup`. So is one whose loss is not finite.
 
     Bias: the loss of the best trial is the lowest of many, too good an estimate of the loss on new
     data, the more so the more trials. Nothing of a test set may enter the objective.
@@ -53,13 +55,13 @@ def search(
     n_trials : int
         Trials, those ended early included.
     n_startup : int
-        Trials drawn at random and never ended early.
+        Trials drawn at random and, if they do not diverge, never ended early; `first` is one.
     n_warmup : int
-        Steps of a trial before it may be ended.
+        First step after which a trial may be ended; steps are numbered as `objective` does.
     first : mapping, optional
         Parameters, by the names that `space` asks for, of the first trial.
     seed : int
-        Of what is tried.
+        Of what is tried. No global random state is touched.
     progress : bool
         Whether to show a bar.
 
@@ -71,7 +73,8 @@ def search(
     Raises
     ------
     ValueError
-        There is to be no trial, or every trial was ended early.
+        There is to be no trial, `first` has a name that `space` does not ask for, or every trial
+        was ended early.
 
     References
     ----------
@@ -80,23 +83,31 @@ def search(
     """
     if n_trials < 1:
         raise ValueError(f"n_trials must be at least 1; got {n_trials}")
-    study = optuna.create_study(
-        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=n_startup),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=n_startup, n_warmup_steps=n_warmup),
-    )
-    if first is not None:
-        study.enqueue_trial(dict(first))
     with tqdm(total=n_trials, desc="trials", unit="trial", disable=not progress) as bar, _quiet():
+        study = optuna.create_study(
+            sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=n_startup),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=n_startup, n_warmup_steps=n_warmup),
+        )
+        if first is not None:
+            study.enqueue_trial(dict(first))
         study.optimize(
-            lambda trial: objective(space(trial), _reporter(trial)),
+            lambda trial: _loss(trial, space, objective, first or {}),
             n_trials=n_trials,
             callbacks=[lambda *_: bar.update()],
+        )
+    if all(trial.state is not optuna.trial.TrialState.COMPLETE for trial in study.trials):
+        raise ValueError(
+            f"expected a finished trial; all {n_trials} were ended early. Look whether they "
+            "diverge, and let the space hold settings that do not, such as lower learning rates"
         )
     return study
 
 
 def trial_table(study: optuna.Study) -> pd.DataFrame:
-    """Return one row a trial: "loss", "steps" taken, "state" (complete or pruned), its settings."""
+    """Return one row a trial: "loss", "steps" taken, "state" (complete or pruned), its settings.
+
+    The loss of a trial that was ended early is the last that it reported, NaN if there is none.
+    """
     rows = [
         {
             "trial": trial.number,
@@ -110,11 +121,28 @@ def trial_table(study: optuna.Study) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("trial")
 
 
+def _loss(
+    trial: optuna.Trial, space: Space, objective: Objective, first: Mapping[str, object]
+) -> float:
+    """Validation loss of one trial, or `optuna.TrialPruned`."""
+    settings = space(trial)
+    unknown = sorted(set(first) - set(trial.params))
+    if trial.number == 0 and unknown:
+        raise ValueError(
+            f"first must name parameters that the space asks for, {sorted(trial.params)}; got "
+            f"{unknown} besides. Leave these out."
+        )
+    loss = objective(settings, _reporter(trial))
+    if not math.isfinite(loss):
+        raise optuna.TrialPruned
+    return loss
+
+
 def _reporter(trial: optuna.Trial) -> Callable[[int, float], None]:
     def report(step: int, loss: float) -> None:
         """Tell Optuna; end the trial if it is hopeless."""
         trial.report(loss, step)
-        if trial.should_prune():
+        if not math.isfinite(loss) or trial.should_prune():
             raise optuna.TrialPruned
 
     return report
@@ -126,11 +154,11 @@ def _last(trial: optuna.trial.FrozenTrial) -> float:
 
 
 class _quiet:
-    """Keeps Optuna from writing a line a trial; its level is put back."""
+    """Keeps Optuna from writing a line a trial, or errors that are raised too."""
 
     def __enter__(self) -> None:
         self.level = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     def __exit__(self, *_: object) -> None:
         optuna.logging.set_verbosity(self.level)

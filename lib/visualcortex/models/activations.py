@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -112,6 +113,51 @@ def extract(
     if missing:
         kept |= _extract_to_disk(run, {path: files[path] for path in missing})
     return {name: kept[path] for name, path in named.items()}
+
+
+def map_shapes(
+    network: nn.Module,
+    image: np.ndarray,
+    layers: Sequence[str] | Mapping[str, str],
+    *,
+    pool: int | None = None,
+) -> dict[str, tuple[int, ...]]:
+    """Return the shape that a row of `extract` unfolds to, (C, H, W) for maps.
+
+    Parameters
+    ----------
+    network, layers, pool
+        As `extract`.
+    image : (1, C, H, W) array
+        Any image of the size.
+
+    Returns
+    -------
+    dict of tuples
+        By name of the layer.
+
+    Raises
+    ------
+    ValueError
+        As `extract`.
+    """
+    named = _named(network, layers)
+    _check(image, pool, 1)
+    found: dict[str, tuple[int, ...]] = {}
+
+    def note(path: str, output: Any) -> None:
+        n_channels, *sides = _first_tensor(output).shape[1:]
+        found[path] = (n_channels, *(side if pool is None else min(pool, side) for side in sides))
+
+    with (
+        _evaluating(network, torch.device("cpu")) as like,
+        contextlib.ExitStack() as stack,
+    ):
+        for path in set(named.values()):
+            hook = partial(lambda path, part, inputs, output: note(path, output), path)
+            stack.callback(network.get_submodule(path).register_forward_hook(hook).remove)
+        network(torch.from_numpy(np.array(image, np.float32)).to(like))
+    return {name: found[path] for name, path in named.items()}
 
 
 class _Rows(Protocol):

@@ -23,7 +23,6 @@ from visualcortex.training import choose_device, run_epochs
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_SD = (0.229, 0.224, 0.225)
 IMAGENET_SIZE = 224  # pixels
-ROUNDING = 1e-3  # of images from 0 to 1 that were standardised, or resized, and back
 ROUNDING = 1e-3  # by which images that were standardised and put back may leave 0 to 1
 PLAIN_MEAN, PLAIN_SD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 # Commits of the hub that hold the weights as safetensors.
@@ -76,6 +75,7 @@ def small_resnet(
     *,
     widths: Sequence[int] = (16, 32, 64, 128),
     n_blocks: Sequence[int] = (1, 1, 1, 1),
+    size: int | None = None,
     seed: int,
 ) -> Normalised:
     """Return a small residual network with random weights (He et al. 2016).
@@ -90,6 +90,8 @@ def small_resnet(
         Number of classes, at least 2.
     widths, n_blocks : ints
         Channels and blocks of each stage. The first convolution has ``widths[0]`` channels.
+    size : int, optional
+        Side in pixels that images are resized to before; by default they stay as they are.
     seed : int
         Of the weights. The random state of torch is left as it is.
 
@@ -125,7 +127,38 @@ def small_resnet(
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs too
-        return Normalised(ResNetForImageClassification(config)).eval()
+        return Normalised(ResNetForImageClassification(config), size=size).eval()
+
+
+def untrained(network: Normalised, seed: int) -> Normalised:
+    """Return a ResNet of the same form with random weights, the control of every trained one.
+
+    Parameters
+    ----------
+    network : Normalised
+        From `small_resnet` or `published_resnet`; stays as it is.
+    seed : int
+        Of the weights. The random state of torch is left as it is.
+
+    Returns
+    -------
+    Normalised
+        On the CPU, in evaluation mode: batch normalizations keep the statistics that they start
+        with, mean 0 and variance 1, so that an image's answer does not depend on other images.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        fresh = type(network.network)(network.network.config)
+    mean, sd = (values.flatten().tolist() for values in (network.mean, network.sd))
+    return Normalised(fresh, mean, sd, network.size).eval()
+
+
+class Luminance(nn.Module):
+    """The mean of red, green and blue, (B, 1, H, W): what a model of pixels or of V1 reads."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Luminance of images (B, 3, H, W)."""
+        return images.mean(dim=1, keepdim=True)
 
 
 def published_resnet(

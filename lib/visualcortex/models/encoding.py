@@ -5,6 +5,7 @@ Images are (B, 1, H, W) about the mean grey, responses (B, N) and not negative.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -578,7 +579,7 @@ def warm_cosine(done: float) -> float:
     """
     if done < WARM:
         return (done + 0.01) / (WARM + 0.01)
-    return (1 + np.cos(np.pi * (done - WARM) / (1 - WARM))) / 2
+    return (1 + math.cos(math.pi * (done - WARM) / (1 - WARM))) / 2
 
 
 def laplacian_ratio(kernels: Tensor) -> Tensor:

@@ -35,9 +35,9 @@ def shallow_network(
     n_pooled: int = 4,
     seed: int = 0,
 ) -> nn.Sequential:
-    """Return convolutions that each halve the map, then one linear layer.
+    """Return convolutions that halve the map as long as it is larger than 4, and a linear layer.
 
-    Each is followed by a batch normalization and a rectification.
+    Each convolution is followed by a batch normalization and a rectification.
 
     Parameters
     ----------
@@ -55,8 +55,18 @@ def shallow_network(
         Maps larger than that are averaged to n_pooled x n_pooled before the linear layer.
     seed : int
         Of the weights; the random state of torch is left as it is.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        On the CPU, in evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        A number is out of range.
     """
-    _check_network(shape, n_outputs, widths, kernel, dropout)
+    _check_network(shape, n_outputs, widths, kernel, dropout, n_pooled)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         layers: list[nn.Module] = []
@@ -76,12 +86,15 @@ def shallow_network(
 class Continued(nn.Module):
     """The first layers of a network, and a linear layer on their maps.
 
+    It is on the CPU and in evaluation mode when made, and all of its parameters can be trained.
+
     Parameters
     ----------
     network : torch.nn.Module
-        Is copied. Its modules up to `path` are kept, as far as they run one after the other.
+        Is copied. What it would run after the module at `path` is part of the copy, but never run
+        nor trained.
     path : str
-        Module whose output is read.
+        Module whose output is read, from its first run if it has several.
     n_outputs : int
         Sites, and classes if there are any.
     image : (1, 3, H, W) tensor
@@ -89,7 +102,12 @@ class Continued(nn.Module):
     dropout : float
         Share of the inputs to the linear layer that are left out in training.
     seed : int
-        Of the linear layer and of what is left out.
+        Of the linear layer; the random state of torch is left as it is.
+
+    Raises
+    ------
+    ValueError
+        There is no such module, the network does not run it, or its output is no tensor.
     """
 
     def __init__(
@@ -108,7 +126,7 @@ class Continued(nn.Module):
                 f"the network has no module {path!r}; name one of its named_modules(), for "
                 f"instance {list(dict(network.named_children()))}"
             )
-        self.network, self.path = copy.deepcopy(network).requires_grad_(True), path
+        self.network, self.path = copy.deepcopy(network).cpu().requires_grad_(True), path
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.readout = nn.Sequential(
@@ -116,11 +134,11 @@ class Continued(nn.Module):
             )
             self.eval()
             with torch.no_grad():
-                self.readout(self._maps(image))
+                self.readout(self._maps(image.cpu()))
 
     def _maps(self, images: Tensor) -> Tensor:
         """Output of the module at `path`, (B, C, H, W); what comes after it is not run."""
-        found: list[Tensor] = []
+        found: list[Any] = []
 
         def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
             found.append(output)
@@ -133,6 +151,12 @@ class Continued(nn.Module):
             pass
         finally:
             handle.remove()
+        if not found or not isinstance(found[0], Tensor):
+            got = type(found[0]).__name__ if found else "no run of it"
+            raise ValueError(
+                f"the network must run module {self.path!r} and get a tensor from it; got {got}. "
+                "Name another module."
+            )
         return found[0]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -168,14 +192,14 @@ class SiteNetwork(BaseEstimator):
     category_weight : float
         w.
     seed : int
-        Of the order of examples and of dropout.
+        Of the order of examples and of dropout; the random state of torch is left as it is.
     device : str
         "auto", "cpu" or "cuda".
 
     Attributes
     ----------
     network_ : torch.nn.Module
-        In evaluation mode.
+        In evaluation mode. Neither it nor the others change where training ends with an error.
     mean_, sd_ : (N,) arrays
         Of the training responses; the s.d. of a constant site is 1.
     history_ : pandas.DataFrame
@@ -238,21 +262,21 @@ class SiteNetwork(BaseEstimator):
         Raises
         ------
         ValueError
-            Lengths differ, responses are not finite, labels are wanted for training and not for
-            validation, or the network has too few outputs.
+            Lengths or numbers of sites differ, responses are not finite, labels are not numbers of
+            classes or wanted for training and not for validation, the number of outputs is wrong,
+            or a setting is out of range.
+        FloatingPointError
+            Training diverges.
         """
+        self._check_settings()
         responses = _checked(inputs, responses, labels)
-        self.mean_ = responses.mean(axis=0)
-        sd = responses.std(axis=0)
-        self.sd_ = np.where(sd > 0, sd, 1).astype(np.float32)
-        sets = (
-            self._examples(inputs, responses, labels),
-            self._examples(validation[0], *_validation(validation, labels)),
-        )
-        self.network_ = copy.deepcopy(self.network).to(choose_device(self.device))
-        self._check_outputs(sets[0])
+        held_out = _validation(validation, labels, responses.shape[1])
+        scale = _scale(responses)
+        sets = _examples(inputs, responses, labels, scale), _examples(*held_out, scale)
+        network = copy.deepcopy(self.network).to(choose_device(self.device))
+        _check_outputs(network, *sets)
         training = Supervised(
-            self.network_,
+            network,
             *sets,
             self._loss,
             n_epochs=self.n_epochs,
@@ -262,14 +286,8 @@ class SiteNetwork(BaseEstimator):
             seed=self.seed,
             report=report,
         )
-        with torch.random.fork_rng():  # dropout draws from the state of torch itself
-            torch.manual_seed(self.seed)
-            try:
-                self.history_ = run_epochs(
-                    training, self.n_epochs, progress=progress, description="sites"
-                )
-            finally:
-                self.network_.eval()
+        self.history_ = run_epochs(training, self.n_epochs, progress=progress, description="sites")
+        self.network_, (self.mean_, self.sd_) = network.eval(), scale
         return self
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
@@ -338,12 +356,15 @@ class SiteNetwork(BaseEstimator):
         self.mean_, self.sd_ = content["mean"].numpy(), content["sd"].numpy()
         return self
 
-    def _examples(
-        self, inputs: np.ndarray, responses: np.ndarray, labels: np.ndarray | None
-    ) -> Examples:
-        z = torch.from_numpy(((responses - self.mean_) / self.sd_).astype(np.float32))
-        classes = () if labels is None else (torch.as_tensor(np.asarray(labels)).long(),)
-        return Examples(inputs, (z, *classes))
+    def _check_settings(self) -> None:
+        lowest = min(self.learning_rate, self.weight_decay, self.category_weight, self.seed)
+        if min(self.n_epochs, self.batch_size - 1) < 1 or self.learning_rate == 0 or lowest < 0:
+            raise ValueError(
+                "need at least 1 epoch, 2 examples a batch, a positive learning rate, and a weight "
+                "decay, category weight and seed that are not negative; got "
+                f"{self.n_epochs}, {self.batch_size}, {self.learning_rate}, {self.weight_decay}, "
+                f"{self.category_weight} and {self.seed}"
+            )
 
     def _loss(self, outputs: Tensor, targets: tuple[Tensor, ...]) -> Tensor:
         n_sites = targets[0].shape[1]
@@ -356,22 +377,43 @@ class SiteNetwork(BaseEstimator):
     @torch.inference_mode()
     def _outputs(self, inputs: np.ndarray) -> np.ndarray:
         check_is_fitted(self, "network_")
+        self.network_.eval()  # whoever trained it further may have left it otherwise
         device = next(self.network_.parameters()).device
         batches = Examples(inputs, ()).batches(AT_A_TIME, device)
         return torch.cat([self.network_(batch) for batch, _ in batches]).cpu().numpy()
 
-    @torch.no_grad()
-    def _check_outputs(self, train: Examples) -> None:
-        self.network_.eval()
-        inputs, targets = train.batch(np.arange(1), next(self.network_.parameters()).device)
-        n_outputs = self.network_(inputs).shape[1]
-        n_classes = int(targets[1].max()) + 1 if len(train.targets) > 1 else 0
-        needed = targets[0].shape[1] + n_classes
-        if n_outputs < needed or (len(train.targets) == 1 and n_outputs > needed):
-            raise ValueError(
-                f"the network must have {targets[0].shape[1]} outputs for sites"
-                f"{f' and {n_classes} or more for classes' if n_classes else ''}; got {n_outputs}."
-            )
+
+def _scale(responses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and s.d. of each site, float32; the s.d. of a constant one is 1."""
+    # that of a constant would be a rounding error, not 0
+    sd = np.where(np.ptp(responses, axis=0) > 0, responses.std(axis=0, dtype=float), 1)
+    return responses.mean(axis=0, dtype=float).astype(np.float32), sd.astype(np.float32)
+
+
+def _examples(
+    inputs: np.ndarray,
+    responses: np.ndarray,
+    labels: np.ndarray | None,
+    scale: tuple[np.ndarray, np.ndarray],
+) -> Examples:
+    z = torch.from_numpy((responses - scale[0]) / scale[1])
+    classes = () if labels is None else (torch.from_numpy(np.array(labels, np.int64)),)
+    return Examples(inputs, (z, *classes))
+
+
+@torch.no_grad()
+def _check_outputs(network: nn.Module, *sets: Examples) -> None:
+    """Refuse a network without an output for each site and class, or with some for nothing."""
+    network.eval()
+    inputs, (responses, *labels) = sets[0].batch(np.arange(1), next(network.parameters()).device)
+    n_outputs, n_sites = network(inputs).shape[1], responses.shape[1]
+    n_classes = max(int(s.targets[1].max()) for s in sets) + 1 if labels else 0
+    if n_outputs < n_sites + n_classes or (not labels and n_outputs > n_sites):
+        raise ValueError(
+            f"the network must have {n_sites} outputs for sites"
+            f"{f' and {n_classes} or more for classes' if labels else ' and none besides'}; got "
+            f"{n_outputs}. Make one with as many."
+        )
 
 
 def _convolution(n_in: int, n_out: int, kernel: int, *, stride: int) -> list[nn.Module]:
@@ -380,16 +422,22 @@ def _convolution(n_in: int, n_out: int, kernel: int, *, stride: int) -> list[nn.
 
 
 def _validation(
-    validation: tuple[np.ndarray, ...], labels: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Responses and labels of the validation images."""
+    validation: tuple[np.ndarray, ...], labels: np.ndarray | None, n_sites: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Inputs, responses and labels of the validation images."""
     if len(validation) < (2 if labels is None else 3):
         raise ValueError(
             "validation must be (inputs, responses), and (inputs, responses, labels) where there "
             f"are labels to train on; got {len(validation)} arrays"
         )
     known = None if labels is None else validation[2]
-    return _checked(validation[0], validation[1], known), known
+    responses = _checked(validation[0], validation[1], known)
+    if responses.shape[1] != n_sites:
+        raise ValueError(
+            f"validation must be of the {n_sites} sites of the training; got "
+            f"{responses.shape[1]}. Select the same sites from both."
+        )
+    return validation[0], responses, known
 
 
 def _checked(inputs: np.ndarray, responses: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
@@ -402,16 +450,31 @@ def _checked(inputs: np.ndarray, responses: np.ndarray, labels: np.ndarray | Non
         )
     if not np.isfinite(responses).all():
         raise ValueError("responses must be finite; got NaN or infinity. Drop these images.")
+    if labels is not None:
+        _check_labels(np.asarray(labels))
     return responses
 
 
+def _check_labels(labels: np.ndarray) -> None:
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise ValueError(
+            f"labels must be integers from 0, one an image; got {labels.dtype} of shape "
+            f"{labels.shape}. numpy.unique(..., return_inverse=True) makes such."
+        )
+
+
 def _check_network(
-    shape: Sequence[int], n_outputs: int, widths: Sequence[int], kernel: int, dropout: float
+    shape: Sequence[int],
+    n_outputs: int,
+    widths: Sequence[int],
+    kernel: int,
+    dropout: float,
+    n_pooled: int,
 ) -> None:
-    sizes = (*shape, n_outputs, *widths, kernel)
+    sizes = (*shape, n_outputs, *widths, kernel, n_pooled)
     if len(shape) != 3 or not widths or min(sizes) < 1 or kernel % 2 == 0 or not 0 <= dropout < 1:
         raise ValueError(
             "need a shape (channels, rows, columns), positive numbers of outputs and channels, an "
-            f"odd kernel and a dropout from 0 to below 1; got {tuple(shape)}, {n_outputs}, "
-            f"{tuple(widths)}, {kernel} and {dropout}"
+            "odd kernel, a dropout from 0 to below 1 and maps pooled to at least 1; got "
+            f"{tuple(shape)}, {n_outputs}, {tuple(widths)}, {kernel}, {dropout} and {n_pooled}"
         )

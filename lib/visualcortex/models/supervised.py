@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ class Examples(NamedTuple):
 
     def batch(self, rows: np.ndarray, device: torch.device) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return some rows as float32 on a device, and their targets."""
-        inputs = torch.from_numpy(np.asarray(self.inputs[rows], dtype=np.float32))
+        inputs = torch.from_numpy(np.require(self.inputs[rows], np.float32, "CW"))
         return inputs.to(device), tuple(target[rows].to(device) for target in self.targets)
 
     def batches(
@@ -62,7 +63,8 @@ class Supervised:
     learning_rate, weight_decay : float
         Of AdamW; the rate at its highest.
     seed : int
-        Of the order of examples.
+        Of the order of examples and of what dropout leaves out, not negative. The random state of
+        torch is left as it is.
     report : callable, optional
         Told the number of epochs done and the validation loss after each; what it raises ends the
         training.
@@ -87,7 +89,7 @@ class Supervised:
         self.device = next(network.parameters()).device
         self.size = min(batch_size, len(train.inputs))
         self.n_steps = len(train.inputs) // self.size
-        self.n_done = 0
+        self.n_done, self.seed = 0, seed
         self.rng = torch.Generator().manual_seed(seed)
         n_in_all = n_epochs * self.n_steps
         weights = [p for p in network.parameters() if p.requires_grad]
@@ -99,7 +101,9 @@ class Supervised:
             groups, lr=learning_rate, weight_decay=weight_decay, fused=True
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser, lambda step: warm_cosine(step / n_in_all)
+            # a rate of numpy's own type could not be read back from a checkpoint
+            self.optimiser,
+            lambda step: float(warm_cosine(step / n_in_all)),
         )
 
     def train_epoch(self) -> dict[str, float]:
@@ -107,14 +111,15 @@ class Supervised:
         self.network.train()
         order = torch.randperm(len(self.train.inputs), generator=self.rng).numpy()
         total = torch.zeros((), device=self.device)
-        for rows in order[: self.n_steps * self.size].reshape(self.n_steps, self.size):
-            inputs, targets = self.train.batch(rows, self.device)
-            loss = self.loss(self.network(inputs), targets)
-            self.optimiser.zero_grad()
-            loss.backward()
-            self.optimiser.step()
-            self.schedule.step()
-            total += loss.detach()
+        with _draws_of((self.seed, self.n_done), self.device):
+            for rows in order[: self.n_steps * self.size].reshape(self.n_steps, self.size):
+                inputs, targets = self.train.batch(rows, self.device)
+                loss = self.loss(self.network(inputs), targets)
+                self.optimiser.zero_grad()
+                loss.backward()
+                self.optimiser.step()
+                self.schedule.step()
+                total += loss.detach()
         self.n_done += 1
         return {"train": float(total) / self.n_steps}
 
@@ -147,3 +152,16 @@ class Supervised:
         self.schedule.load_state_dict(state["schedule"])
         self.rng.set_state(state["rng"])
         self.n_done = state["n_done"]
+
+
+@contextlib.contextmanager
+def _draws_of(seeds: tuple[int, ...], device: torch.device) -> Iterator[None]:
+    """Let what draws from the state of torch itself, as dropout does, depend on seeds alone."""
+    seed = int(np.random.SeedSequence(seeds).generate_state(1, np.uint32)[0])
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed all GPUs too
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
+        yield

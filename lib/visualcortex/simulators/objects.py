@@ -100,6 +100,21 @@ def render(objects: np.ndarray, views: pd.DataFrame, rng: np.random.Generator) -
     return np.repeat(pictures.clip(0, 1)[:, None], 3, axis=1)
 
 
+def varied_pictures(n_images: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Paint pictures of all objects in turn, one in five without variation.
+
+    Returns
+    -------
+    (n_images, 3, 64, 64) array of float32
+        RGB from 0 to 1.
+    (n_images,) array of int
+        Position of the object in `object_names`.
+    """
+    shown = np.arange(n_images) % len(object_names())
+    variation = np.where(rng.random(n_images) < 0.2, 0, 1)
+    return render(shown, draw_views(variation, rng), rng), shown
+
+
 def _painted(parts: np.ndarray, views: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
     """Paint parts (B, K, 6) one over the other onto backgrounds (B, H, W)."""
     u, v = _object_frame(views)

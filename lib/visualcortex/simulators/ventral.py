@@ -207,7 +207,8 @@ class Ventral:
         images = draw_images(stimuli, rng)
         network = hidden_network()
         features = hidden_layer(network, images, self.layer)
-        sites = Sites(_draw_kernels(self, features, rng), features)
+        form = {"n_channels": self.n_channels, "window": self.window}
+        sites = Sites(draw_kernels(features, self.n_sites, rng, **form), features)
         with torch.inference_mode():
             signal = sites(features).numpy()
         spread = np.exp(self.reliability_spread * rng.standard_normal(self.n_sites))
@@ -255,19 +256,45 @@ def _sizes(n_images: int) -> list[int]:
     return np.diff([0, *borders]).tolist()
 
 
-def _draw_kernels(settings: Ventral, features: Tensor, rng: np.random.Generator) -> Tensor:
-    """Kernels (N, C, H, W): a Gaussian window times the weights of a few channels."""
-    _, n_channels, height, width = features.shape
-    n = settings.n_sites
-    order = rng.random((n, n_channels)).argsort(axis=1)
-    weights = rng.standard_normal((n, n_channels)) * (order < settings.n_channels)
+def draw_kernels(
+    features: Tensor, n_sites: int, rng: np.random.Generator, *, n_channels: int, window: float
+) -> Tensor:
+    """Draw the kernels of sites: a Gaussian window times the weights of a few channels.
+
+    Weights are normal, over the s.d. of their channel; centres of windows are uniform within half
+    the width and height of the maps.
+
+    Parameters
+    ----------
+    features : (M, C, H, W) tensor
+        Of the layer that the sites read.
+    n_sites : int
+        Number of sites, N.
+    rng : numpy.random.Generator
+        Source of the draws.
+    n_channels : int
+        Channels that a site weighs; all, if there are fewer.
+    window : float
+        S.d. of the window, in half widths of the maps.
+
+    Returns
+    -------
+    (N, C, H, W) tensor of float32
+    """
+    _, n_maps, height, width = features.shape
+    order = rng.random((n_sites, n_maps)).argsort(axis=1)
+    weights = rng.standard_normal((n_sites, n_maps)) * (order < n_channels)
     weights = weights / (features.std(dim=(0, 2, 3)).numpy() + 1e-6)
-    centre = rng.uniform(-0.5, 0.5, (2, n, 1))
-    row, column = (((np.arange(k) + 0.5) / k * 2 - 1) for k in (height, width))
-    across = np.exp(-((row - centre[0]) ** 2) / 2 / settings.window**2)  # (N, H)
-    along = np.exp(-((column - centre[1]) ** 2) / 2 / settings.window**2)
-    kernels = np.einsum("nc,nh,nw->nchw", weights, across, along)
+    centre = rng.uniform(-0.5, 0.5, (2, n_sites, 1))
+    rows, columns = _window(centre[0], height, window), _window(centre[1], width, window)
+    kernels = np.einsum("nc,nh,nw->nchw", weights, rows, columns)
     return torch.from_numpy(kernels.astype(np.float32))
+
+
+def _window(centre: np.ndarray, n: int, sd: float) -> np.ndarray:
+    """Gaussian weights (N, n) about centres (N, 1), the largest 1 however narrow the window."""
+    square = ((np.arange(n) + 0.5) / n * 2 - 1 - centre) ** 2
+    return np.exp(-(square - square.min(axis=1, keepdims=True)) / 2 / sd**2)
 
 
 def _recorded(

@@ -40,26 +40,11 @@ def hidden_layer(network: nn.Module, images: np.ndarray, layer: str) -> Tensor:
     return torch.from_numpy(flat).unflatten(1, (-1, side, side))
 
 
-def varied_pictures(n_images: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Paint pictures of all objects in turn, one in five without variation.
-
-    Returns
-    -------
-    (n_images, 3, 64, 64) array of float32
-        RGB from 0 to 1.
-    (n_images,) array of int
-        Position of the object in `objects.object_names`.
-    """
-    shown = np.arange(n_images) % len(objects.object_names())
-    variation = np.where(rng.random(n_images) < 0.2, 0, 1)
-    return objects.render(shown, objects.draw_views(variation, rng), rng), shown
-
-
 def train_hidden_network(n_seen: int = N_SEEN, n_epochs: int = N_EPOCHS) -> nn.Module:
     """Train the network to name objects in pictures that no recording shows."""
     rng = np.random.default_rng(SEED)
     network = small_resnet(len(objects.object_names()), seed=SEED)
-    seen, held_out = varied_pictures(n_seen, rng), varied_pictures(1024, rng)
+    seen, held_out = (objects.varied_pictures(n, rng) for n in (n_seen, 1024))
     train_classifier(network, *seen, held_out, n_epochs=n_epochs, seed=SEED, device="cpu")
     return network
 
