@@ -15,6 +15,7 @@ from visualcortex.evaluation.prediction import (
     join_by_id,
     pearson,
 )
+from visualcortex.evaluation.representations import compare_rdms, rdm, rdm_interval
 from visualcortex.models.activations import extract
 from visualcortex.models.ridge import MultiTargetRidge
 
@@ -389,3 +390,35 @@ def test_the_best_of_models_that_know_nothing_seems_to_know_something():
     assert highest.mean() == pytest.approx(expected, abs=4 * highest.std() / np.sqrt(n_repeats))
     assert highest.mean() > 0.12
     assert abs(found.mean()) < 0.005
+
+
+# dissimilarities
+
+
+def unrelated(n_images, seed):
+    """Two RDMs of noise, which have nothing in common but a diagonal of zeros."""
+    rng = np.random.default_rng(seed)
+    return (rdm(rng.normal(size=(n_images, 30)), device="cpu") for _ in range(2))
+
+
+def test_the_diagonal_makes_unrelated_dissimilarities_alike():
+    whole, pairs = [], []
+    for seed in range(20):
+        a, b = unrelated(30, seed)
+        whole.append(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+        pairs.append(compare_rdms(a, b, "pearson"))
+    assert min(whole) > 0.2
+    assert abs(np.mean(pairs)) < 3 * np.std(pairs) / np.sqrt(len(pairs)) + 0.01
+
+
+def test_zeros_between_copies_put_the_interval_off_its_own_estimate():
+    a, b = unrelated(30, 1)
+    rng = np.random.default_rng(2)
+    upper = np.triu_indices(30, 1)
+    naive = []
+    for _ in range(200):
+        drawn = rng.integers(30, size=30)
+        naive.append(np.corrcoef(*(m[np.ix_(drawn, drawn)][upper] for m in (a, b)))[0, 1])
+    proper = rdm_interval({"model": a}, b, "pearson", rng=rng, n_resamples=500).models["model"]
+    assert np.quantile(naive, 0.025) > proper.value
+    assert proper.low < compare_rdms(a, b, "pearson") < proper.high

@@ -45,7 +45,7 @@ ALLOWED = re.compile(
     r"|`[^`]*`"  # code
     r"|\]\([^)]*\)|<?https?://\S+"  # where links lead
     r"|\b95 ?%"  # the level of every interval
-    r"|\b[Cc]hapters? \d\d\b"
+    r"|\b[Cc]hapters? \d\d[a-z]?\b"
 )
 DIGIT = re.compile(r"(?<![A-Za-z])\d")
 
