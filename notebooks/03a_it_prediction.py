@@ -48,7 +48,7 @@ n_random: int = 3  # networks with random weights [1, 20]
 pool: int = 4  # maps are averaged to at most so many pixels in height and width [1, 56]
 n_folds: int = 3  # of the outer cross-validation [2, 20]
 n_components: int = 25  # of partial least squares [1, 200]
-n_trials: int = 6  # of the search for a network [1, 1000]
+n_trials: int = 8  # of the search for a network [1, 1000]
 n_epochs: int = 8  # passes over the recorded pictures [1, 1000]
 assumed_reliability: float = 0.816  # where a recording has no repeats (0 to 1) [0.01, 1]
 store: str = ""  # folder for activations, empty: none is kept
@@ -581,25 +581,30 @@ run.quote(**{f"favourite_{name.replace(' ', '_')}": n for name, n in favourites.
 # ### Networks that learn from the sites
 #
 # *Data-driven*: a shallow network on pictures of reduced size, all sites at once. How many channels, how
-# large kernels, how fast: a search asks, and trials that fall behind the median are ended early. It sees
-# validation pictures only.
+# large kernels, how fast: a search {cite}`akiba2019` asks, and trials that fall behind the median are ended
+# early. It sees validation pictures only.
 
 # %%
-as_they_are = {"pictures": ""}  # the layer of a network that does nothing
-small = extract(torch.nn.Identity(), recording.images, as_they_are, pool=64, progress=False)
-small = small["pictures"]
-side = int(np.sqrt(small.shape[1] // 3))
-small = small[joined].reshape(len(joined), 3, side, side)
+def pictures(side: int) -> np.ndarray:
+    """All pictures, averaged to side x side pixels, (picture, 3, side, side)."""
+    as_they_are = {"pictures": ""}  # the layer of a network that does nothing
+    rows = extract(
+        torch.nn.Identity(), recording.images, as_they_are, pool=side, progress=False
+    )["pictures"]
+    return rows[joined].reshape(len(joined), 3, side, side)
+
+
+small, tiny = pictures(64), pictures(32)
 classes = np.unique(category, return_inverse=True)[1]
 fitting = {"n_epochs": n_epochs, "seed": seed, "device": device}
 
 
 def space(trial) -> dict[str, object]:
     """What a trial of the search may try."""
-    width = trial.suggest_categorical("width", [8, 16, 32])
+    width = trial.suggest_categorical("width", [16, 32, 64])
     return {
-        "widths": [width] * trial.suggest_int("depth", 2, 4),
-        "kernel": trial.suggest_categorical("kernel", [5, 7, 9]),
+        "widths": [width] * trial.suggest_int("depth", 2, 3),
+        "kernel": trial.suggest_categorical("kernel", [3, 5, 7]),
         "dropout": trial.suggest_float("dropout", 0.0, 0.6),
         "learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-2, log=True),
     }
@@ -612,7 +617,7 @@ def space(trial) -> dict[str, object]:
 def shallow(settings: dict, n_outputs: int, **more) -> site_networks.SiteNetwork:
     """A shallow network on pictures, not yet fitted."""
     form = {k: v for k, v in settings.items() if k != "learning_rate"}
-    network = site_networks.shallow_network(small.shape[1:], n_outputs, **form, seed=seed)
+    network = site_networks.shallow_network(tiny.shape[1:], n_outputs, **form, seed=seed)
     return site_networks.SiteNetwork(
         network, learning_rate=settings["learning_rate"], **fitting | more
     )
@@ -621,8 +626,8 @@ def shallow(settings: dict, n_outputs: int, **more) -> site_networks.SiteNetwork
 def objective(settings: dict[str, object], report) -> float:
     """Lowest validation loss of a short training."""
     model = shallow(settings, n_sites, n_epochs=max(1, n_epochs // 2))
-    known = small[validation], mean[validation]
-    model.fit(small[train], mean[train], known, report=report, progress=False)
+    known = tiny[validation], mean[validation]
+    model.fit(tiny[train], mean[train], known, report=report, progress=False)
     return float(model.history_["validation"].min())
 
 
@@ -649,7 +654,7 @@ models["shallow network"] = shallow(settings, n_sites)
 models["shallow, dual task"] = shallow(
     settings, n_sites + classes.max() + 1, category_weight=0.3
 )
-inputs["shallow network"] = inputs["shallow, dual task"] = small
+inputs["shallow network"] = inputs["shallow, dual task"] = tiny
 
 # %% [markdown]
 # *Combined*: convolutions on the maps of the trained network, at the layer that reads best and at the one
@@ -684,24 +689,28 @@ for name, model in models.items():
     model.fit(x[train], mean[train], known, labels=classes[train] if labelled else None)
 
 # %% [markdown]
-# Two fine-tuned networks from different starts are averaged. Which of all models is best is decided on
-# validation pictures.
+# Two fine-tuned networks from different starts are averaged, and then all single-task networks. Which of
+# them is best is decided on validation pictures.
 
 # %%
 def answer(name: str, rows: np.ndarray) -> np.ndarray:
     """Predictions of a model for some pictures."""
-    if name == "fine-tuned":
-        return (answer("fine-tuned 1", rows) + answer("fine-tuned 2", rows)) / 2
+    if name in averaged:
+        return np.mean([answer(part, rows) for part in averaged[name]], axis=0)
     return models[name].predict(inputs[name][rows])
 
 
-learnt = [name for name in models if not name.startswith("fine-tuned")] + ["fine-tuned"]
+single = [name for name in models if not name.startswith("fine-tuned")]
+averaged = {"fine-tuned": ["fine-tuned 1", "fine-tuned 2"]}
+averaged["all averaged"] = [n for n in single if "dual" not in n] + ["fine-tuned"]
+learnt = [*single, *averaged]
 on_validation = {}
 for name in learnt:
     explained = prediction.explained_variance(mean[validation], answer(name, validation))
     on_validation[name] = float(np.median(explained))
 chosen = max(on_validation, key=on_validation.get)
-combined = max((n for n in learnt if n[:4] in ("comb", "fine")), key=on_validation.get)
+with_both = [n for n in learnt if not n.startswith("shallow")]
+combined = max(with_both, key=on_validation.get)
 
 # %% [markdown]
 # ### The test, once
@@ -1137,5 +1146,5 @@ for name, x in ((best_layer, trained[best_layer]), (after, trained[after]), ("bo
 # The recording: {cite:t}`majaj2015`; the course that handed it out and the project redone here:
 # {cite:t}`grosjean2024`. Brain-Score and its protocol: {cite:t}`schrimpf2018`; residual networks:
 # {cite:t}`he2016`; representational similarity: {cite:t}`kriegeskorte2008`; kernel alignment:
-# {cite:t}`kornblith2019`; task-driven models of the ventral stream: {cite:t}`yamins2014`. Full entries
+# {cite:t}`kornblith2019`; the search: {cite:t}`akiba2019`; task-driven models of the ventral stream: {cite:t}`yamins2014`. Full entries
 # stand in the [bibliography](../bibliography.md).
