@@ -1137,7 +1137,7 @@ for name, x in ((best_layer, trained[best_layer]), (after, trained[after]), ("bo
 # ```{solution} ex-03a-real
 # :class: dropdown
 # `make run CH=03a ARGS="-f notebooks/params/majaj2015_public.yaml"`, once as it is and once with
-# `-p region V4`; the page [Data](../data.md) says where the files are. Later layers are expected to win for
+# `-p region V4`; the page [Data](data.ipynb) says where the files are. Later layers are expected to win for
 # the later area.
 # ```
 #
