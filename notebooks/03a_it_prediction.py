@@ -38,7 +38,7 @@
 
 # %% tags=["parameters"]
 dataset: str = "simulated"  # the recording {simulated, majaj2015, majaj2015_public}
-seed: int = 57  # of every random draw [0, 1000000]
+seed: int = 73  # of every random draw [0, 1000000]
 region: str = "IT"  # of majaj2015_public {IT, V4}
 backbone: str = "trained here"  # the network that is read out
 #                                 {trained here, microsoft/resnet-18, microsoft/resnet-50}
@@ -364,7 +364,7 @@ assert len(set(stimuli["stimulus_id"])) == len(stimuli), "a name for every pictu
 
 # %% [markdown]
 # Joined by name, predictions correlate with responses by {glue:text}`aligned:.3f` (mean over sites); after
-# a permutation of the pictures by {glue:text}`aligned_chance:.3f`. No permutation does as well:
+# a permutation of the pictures by {glue:text}`aligned_chance:.0e`. No permutation does as well:
 # {glue:text}`p_aligned:.4f` is the smallest $p$ that so many can give.
 #
 # ## Evaluation
@@ -635,7 +635,9 @@ def objective(settings: dict[str, object], report) -> float:
 # The search itself:
 
 # %% tags=["remove-output"]
-study = tuning.search(space, objective, n_trials=n_trials, n_startup=3, seed=seed)
+study = tuning.search(
+    space, objective, n_trials=n_trials, n_startup=3, n_warmup=2, seed=seed
+)
 
 # %% [markdown]
 # Every trial, and how far it got:
@@ -923,7 +925,7 @@ wrong_company = float(of_the_same)
 
 # %%
 narrow = clone(ridge).set_params(alphas=np.logspace(-4, 1, 25), dtype="float64")
-plain = pixels[:, :: max(1, pixels.shape[1] // 2048)]
+plain = pixels[:, :: max(1, pixels.shape[1] // 1024)]
 standard = (plain - plain[teach].mean(axis=0)) / (plain[teach].std(axis=0) + 1e-6)
 overfitted = narrow.fit(standard[teach], mean[teach]).predict(standard[test])
 at_the_edge = float(np.mean(narrow.alphas_ == narrow.alphas[-1]))
@@ -933,21 +935,29 @@ penalised = wide.predict(standard[test])
 # %% [markdown]
 # ### The best was chosen on the pictures that were reported
 #
-# Everything was chosen on the validation set, and reported on the same. Here each site takes the best of
-# all layers of all networks, by its score on validation pictures; the same choices are scored on test
-# pictures.
+# Everything was chosen on the validation set, and reported on the same. Here validation pictures are halved
+# at random, again and again: on one half each site takes the best of all layers of all networks, and the
+# choice is scored on that half and on the other. Both are alike but for the choice.
 
 # %%
 candidates = [one[name] for one in (trained, *random) for name in layers]
-choice, later = [], []
-for x in candidates:
-    fitted = clone(ridge).fit(scaled(x)[train], mean[train])
-    for rows, column in ((validation, choice), (test, later)):
-        guess = fitted.predict(scaled(x)[rows])
-        column.append(prediction.explained_variance(mean[rows], guess))
-best_of = np.argmax(choice, axis=0)
-seen_score = np.max(choice, axis=0)
-later_score = np.array(later)[best_of, np.arange(n_sites)]
+offered = [
+    clone(ridge).fit(scaled(x)[train], mean[train]).predict(scaled(x)[validation])
+    for x in candidates
+]
+recorded = mean[validation]
+seen, later, plain = [], [], []
+for _ in range(50):
+    half = rng.permutation(len(validation)) < len(validation) // 2
+    on_half, on_other = (
+        np.array([prediction.explained_variance(recorded[k], g[k]) for g in offered])
+        for k in (half, ~half)
+    )
+    taken = np.argmax(on_half, axis=0), np.arange(n_sites)
+    seen.append(np.median(on_half[taken]))
+    later.append(np.median(on_other[taken]))
+    plain.append(np.median(on_other[order.index(best_layer)]))
+flattery = np.subtract(seen, later)
 
 # %% tags=["hide-input"]
 right_way = verdict[f"trained, {best_layer}"][share]
@@ -970,12 +980,13 @@ run.record(
         "Ceiling: with penalties up to ten million.", **in_test | {"ceiling": alone[1].value},
     ),
     bookpress.Claim.of(
-        "defect_selection", median_over_sites(later_score), unit="of the variance",
-        chance=float(np.median(later[list(layers).index(best_layer)])),
-        ceiling=float(np.median(seen_score)), n=len(test), held_out="test pictures",
-        note="Layers chosen site by site on validation pictures, scored on test pictures; median, "
-        "interval over sites. Baseline: one layer for all. Ceiling: what would have been reported, "
-        "the score on the pictures that chose.",
+        "defect_selection",
+        intervals.Interval(np.mean(later), *np.quantile(later, [0.025, 0.975]).tolist()),
+        unit="of the variance", chance=float(np.mean(plain)), ceiling=float(np.mean(seen)),
+        n=len(later), held_out="the other half of the validation pictures",
+        note="Layers chosen site by site on one half, scored on the other; median over sites, "
+        "mean and 95 % of halvings. Baseline: one layer for all. Ceiling: what would have been "
+        "reported, the score on the half that chose.",
     ),
 )
 run.quote(
@@ -1003,7 +1014,7 @@ plt.show()
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
 assert wrong_shuffled.value < right_way.low, "rows in another order teach nothing"
-assert np.median(seen_score) > np.median(later_score), "the best on the set that chose is lucky"
+assert flattery.mean() > 0, "the best on the set that chose is lucky"
 assert wrong_company > 0.01, "in training mode a picture depends on its company"
 
 # %% [markdown]
@@ -1017,9 +1028,9 @@ assert wrong_company > 0.01, "in training mode a picture depends on its company"
 # pixels then explain {glue:text}`defect_alphas:.2f` ({glue:text}`defect_alphas_low:.2f` to
 # {glue:text}`defect_alphas_high:.2f`) instead of {glue:text}`defect_alphas_ceiling:.2f`. And layers chosen
 # site by site seem to explain {glue:text}`defect_selection_ceiling:.3f` of the variance on the pictures
-# that chose them, {glue:text}`defect_selection:.3f` ({glue:text}`defect_selection_low:.3f` to
-# {glue:text}`defect_selection_high:.3f`) on others, where one layer for all explains
-# {glue:text}`defect_selection_chance:.3f`.
+# that chose them, {glue:text}`defect_selection:.3f` (95 % of halvings between
+# {glue:text}`defect_selection_low:.3f` and {glue:text}`defect_selection_high:.3f`) on others, where one
+# layer for all explains {glue:text}`defect_selection_chance:.3f`.
 #
 # ## Explore
 #
