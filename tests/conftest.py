@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # threads of several processes wait for each other in every small matrix product
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 # Real recordings are never part of the repository: a folder beside it, or one named by the user.
 REAL = Path(os.environ.get("VISUALCORTEX_TEST_DATA", ROOT.parent / "shared" / "data"))

@@ -18,15 +18,6 @@ from visualcortex.models.activations import StoreError, extract, map_shapes
 N_IMAGES = 7
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads of several test processes wait for each other in every small matrix product."""
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
-
-
 class Tiny(nn.Module):
     """Two convolutions, the second with a residual that is added in place, then a readout."""
 

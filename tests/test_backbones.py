@@ -24,15 +24,6 @@ from visualcortex.models.backbones import (
 TINY = {"widths": (4, 6), "n_blocks": (1, 2)}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads of several test processes wait for each other in every small matrix product."""
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
-
-
 def task(n_images, seed, n_classes=3):
     """Images whose class is the direction of a grating of random phase, and noise."""
     rng = np.random.default_rng(seed)

@@ -13,14 +13,6 @@ from visualcortex.models.encoding import EncodingNetwork
 CORNERS = torch.tensor([[-1.0, -1.0], [1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [0.0, 0.0]])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
-
-
 class Folded(nn.Module):
     """The least that a cone needs: layers, readout, and the whole network to compare with."""
 

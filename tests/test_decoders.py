@@ -14,15 +14,6 @@ from visualcortex.models.decoders import NetworkDecoder, _dropped, _generators
 N_CLASSES = 3
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads of several test processes wait for each other in every small matrix product."""
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
-
-
 @pytest.fixture
 def rng():
     return np.random.default_rng(2)

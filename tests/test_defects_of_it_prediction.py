@@ -24,15 +24,6 @@ N_PERMUTATIONS = 199
 LAYERS = {"early": "1", "middle": "3", "late": "5"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads of several test processes wait for each other in every small matrix product."""
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
-
-
 def random_network(width=40, seed=0):
     """Three layers of the same width, as principal components of every layer are."""
     with torch.random.fork_rng():

@@ -17,14 +17,6 @@ SHAPE = (20, 30)
 NORM = 6.0
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
-
-
 def gabors(**changes):
     """A table of Gabors in the middle of the screen, one for each value given."""
     values = {

@@ -24,15 +24,6 @@ N_CLASSES = len(CATEGORIES)
 SMALL = {"n_neurons": 200, "n_images": 400, "n_spontaneous": 2, "n_shared": 8}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads of several test processes wait for each other in every small matrix product."""
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
-
-
 @pytest.fixture(scope="module")
 def recording():
     """Categories that are easy to read."""

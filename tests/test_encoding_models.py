@@ -37,15 +37,6 @@ SHAPE = (20, 24)
 SMALL = {"n_networks": 2, "n_channels": 4, "kernels": (5, 3), "n_epochs": 2, "device": "cpu"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads of several test processes wait for each other in every small matrix product."""
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
-
-
 @pytest.fixture
 def rng():
     return np.random.default_rng(3)

@@ -18,15 +18,6 @@ N_PIXELS = 18
 QUICK = {"batch_size": 32, "learning_rate": 2e-2, "weight_decay": 0.0, "device": "cpu"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads of several test processes wait for each other in every small matrix product."""
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
-
-
 def linear(n_outputs, *extra):
     """A network that can be nothing but linear, with the same weights in every call."""
     with torch.random.fork_rng():

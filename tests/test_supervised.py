@@ -11,15 +11,6 @@ from visualcortex.models.supervised import Examples, Supervised
 from visualcortex.training import run_epochs
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads of several test processes wait for each other in every small matrix product."""
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
-
-
 class Lazy:
     """Inputs that are read by rows only, of which it keeps a note."""
 

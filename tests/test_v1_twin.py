@@ -20,14 +20,6 @@ FEW = {"n_train": 60, "n_validation": 5, "n_test": 4, "n_repeats": 3}
 N_ERRORS = 4.5
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n)
-
-
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory):
     path = tmp_path_factory.mktemp("twin") / "twin.pth"
