@@ -368,7 +368,7 @@ halves = [
     )
     for p in (rng.permutation(len(images))[: len(images) // 2] for _ in range(500))
 ]
-# halves of the pictures vary as much as independent sets of their size; all vary half as much
+# a half drawn without replacement departs from the whole as the whole does from the truth
 width = np.quantile(halves, [0.025, 0.975]) - np.mean(halves)
 run.record(
     bookpress.Claim.of(

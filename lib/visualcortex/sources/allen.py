@@ -10,7 +10,8 @@ import pandas as pd
 import xarray as xr
 
 from visualcortex.recording import ImageResponses, Provenance
-from visualcortex.sources.nwb import check_shape, dataset, open_nwb
+from visualcortex.sources.hdf5 import open_hdf5
+from visualcortex.sources.nwb import check_shape, dataset
 
 N_SCENES = 118
 BLANK = -1  # the number that stands for a grey screen
@@ -49,7 +50,7 @@ def read_scenes(path: Path, *, block: int = BLOCK) -> np.ndarray:
         raise ValueError(f"block must be 1 to {HEIGHT} pixels; got {block!r}. The default is 17.")
     if path.is_dir():
         return _reduce((_read_scene(path, k) for k in range(N_SCENES)), block)
-    with open_nwb(path) as file:
+    with open_hdf5(path, "NWB (HDF5)") as file:
         stack = dataset(file, STACK, "Scenes were not shown in this session: take a session B.")
         check_shape(stack, (N_SCENES, HEIGHT, WIDTH))
         return _reduce((_check_scene(stack[k], path.name) for k in range(N_SCENES)), block)

@@ -22,7 +22,8 @@ from visualcortex.sources.allen import (
     read_scenes,
 )
 from visualcortex.sources.fetch import checksum
-from visualcortex.sources.nwb import check_shape, dataset, numbers, open_nwb, word
+from visualcortex.sources.hdf5 import open_hdf5
+from visualcortex.sources.nwb import check_shape, dataset, numbers, word
 
 URL = "https://observatory.brain-map.org/visualcoding"
 PIPELINE = "processing/brain_observatory_pipeline"
@@ -63,7 +64,7 @@ def read_allen_2p(experiment: Path, *, block: int = BLOCK) -> ImageResponses:
     ValueError
         The file is not of that form; the message names it and what is wrong.
     """
-    with open_nwb(experiment) as file:
+    with open_hdf5(experiment, "NWB (HDF5)") as file:
         table, n_window = _presentations(file)
         values, time = _responses(file, table["start"].to_numpy(), n_window)
         neurons = _neurons(file, values.shape[1])

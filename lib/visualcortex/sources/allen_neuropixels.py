@@ -24,7 +24,8 @@ from visualcortex.sources.allen import (
     read_scenes,
 )
 from visualcortex.sources.fetch import checksum
-from visualcortex.sources.nwb import dataset, numbers, open_nwb, word, words
+from visualcortex.sources.hdf5 import open_hdf5
+from visualcortex.sources.nwb import dataset, numbers, word, words
 
 URL = "https://portal.brain-map.org/circuits-behavior/visual-coding-neuropixels"
 GAP = 1.0  # s: scenes follow each other without pause; other stimuli come between the stretches
@@ -89,7 +90,7 @@ def read_allen_neuropixels(
     A spike at the very end of a window, which the AllenSDK counts, belongs to the next one here.
     """
     _check_window(window)
-    with open_nwb(session) as file:
+    with open_hdf5(session, "NWB (HDF5)") as file:
         units, chosen = _units(file, area)
         table = _presentations(file)
         valid = _valid(file, table, window, set(units["probe"]))

@@ -10,13 +10,15 @@ import h5py
 
 
 @contextlib.contextmanager
-def open_hdf5(path: Path) -> Iterator[h5py.File]:
+def open_hdf5(path: Path, form: str = "HDF5") -> Iterator[h5py.File]:
     """Open a file for reading.
 
     Parameters
     ----------
     path
         The file.
+    form
+        What errors call its format.
 
     Yields
     ------
@@ -31,8 +33,8 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         start = stream.read(16)
     if not h5py.is_hdf5(path):
         raise ValueError(
-            f"{path.name} is not an HDF5 file; it begins with {start!r}. It may be another file, "
-            f"or a page that came in its place: fetch it again."
+            f"{path.name} is not an {form} file; it begins with {start!r}. It may be another "
+            f"file, or a page that came in its place: fetch it again."
         )
     try:
         with h5py.File(path, "r") as file:

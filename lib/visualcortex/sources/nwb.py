@@ -2,47 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
-
-
-@contextlib.contextmanager
-def open_nwb(path: Path) -> Iterator[h5py.File]:
-    """Open a file for reading.
-
-    Parameters
-    ----------
-    path
-        An NWB file of version 1 or 2, which is HDF5.
-
-    Yields
-    ------
-    h5py.File
-
-    Raises
-    ------
-    ValueError
-        It is not HDF5, or cannot be read to its end.
-    """
-    with path.open("rb") as stream:
-        start = stream.read(16)
-    if not h5py.is_hdf5(path):
-        raise ValueError(
-            f"{path.name} is not an NWB (HDF5) file; it begins with {start!r}. It may be another "
-            f"file, or a page that came in its place: fetch it again."
-        )
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError) as error:
-        raise ValueError(
-            f"{path.name} cannot be read ({' '.join(str(error).split())[:200]}). It is cut short "
-            f"or damaged: fetch it again."
-        ) from error
 
 
 def dataset(file: h5py.File, name: str, remedy: str = "") -> h5py.Dataset:
