@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from visualcortex.models import activations
-from visualcortex.models.activations import StoreError, extract, map_shapes
+from visualcortex.models.activations import StoreError, default_store, extract, map_shapes
 
 N_IMAGES = 7
 
@@ -511,3 +511,13 @@ def test_rows_unfold_to_the_shape_that_is_said(pool):
     assert network.training, "the mode is put back"
     with pytest.raises(ValueError, match="no layer 'frist'"):
         map_shapes(network, images[:1], ["frist"])
+
+
+def test_the_folder_of_activations_can_be_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("VISUALCORTEX_ACTIVATIONS", str(tmp_path / "here"))
+    assert default_store() == tmp_path / "here"
+    images = np.zeros((2, 3, 5, 5), np.float32)
+    extract(Tiny(), images, ["first"], store=default_store(), progress=False)
+    assert len(list((tmp_path / "here").glob("*.npy"))) == 1
+    monkeypatch.delenv("VISUALCORTEX_ACTIVATIONS")
+    assert default_store().parts[-2:] == ("visualcortex", "activations")

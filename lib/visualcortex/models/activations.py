@@ -36,6 +36,19 @@ class StoreError(RuntimeError):
     """Activations that cannot be kept on disk; the message says what to do."""
 
 
+def default_store() -> Path:
+    """Folder for activations: the environment's ``VISUALCORTEX_ACTIVATIONS``, or the user's cache.
+
+    What lies there can be deleted at any time; it is computed again when it is needed.
+    """
+    named = os.environ.get("VISUALCORTEX_ACTIVATIONS")
+    if named:
+        return Path(named).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("visualcortex"), "activations")
+
+
 def extract(
     network: nn.Module,
     images: np.ndarray,
