@@ -159,6 +159,7 @@ def map_shapes(
     found: dict[str, tuple[int, ...]] = {}
 
     def note(path: str, output: Any) -> None:
+        """Keep the shape of one image's answer, after pooling."""
         n_channels, *sides = _first_tensor(output).shape[1:]
         found[path] = (n_channels, *(side if pool is None else min(pool, side) for side in sides))
 
@@ -337,6 +338,7 @@ def _tapped(
         for path in paths:
 
             def catch(part: nn.Module, inputs: Any, output: Any, path: str = path) -> None:
+                """Keep the rows of a batch; the path is bound now, not when it is called."""
                 caught.setdefault(path, []).append(_flat(output, path, pool))
 
             stack.callback(network.get_submodule(path).register_forward_hook(catch).remove)

@@ -141,6 +141,7 @@ class Continued(nn.Module):
         found: list[Any] = []
 
         def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            """Take the maps, and leave the forward pass."""
             found.append(output)
             raise _Reached
 

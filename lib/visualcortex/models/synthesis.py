@@ -81,6 +81,7 @@ def own_responses(model: Callable[[Tensor], Tensor]) -> Response:
     """Response of a model (B, 1, H, W) to (B, N): it answers for all, and each image's is taken."""
 
     def response(images: Tensor, index: Tensor) -> Tensor:
+        """Answer of one neuron to each image, (B,)."""
         return model(images).gather(1, index[:, None])[:, 0]
 
     return response
@@ -105,6 +106,7 @@ def mean_response(responses: Sequence[Response], kind: str = "arithmetic") -> Re
         )
 
     def response(images: Tensor, index: Tensor) -> Tensor:
+        """Mean over the members, (B,)."""
         each = torch.stack([member(images, index) for member in responses])  # (M, B)
         if kind == "arithmetic":
             return each.mean(dim=0)
@@ -428,6 +430,7 @@ def _climb_where_seen(
         mask = on_image if mask is None else response.crop(mask, index)
 
     def objective(points: Tensor, rows: Tensor) -> Tensor:
+        """What is climbed: the response, or less of it."""
         return sign * respond(points, index[rows])
 
     found = _climb(objective, start, mask, how)

@@ -126,7 +126,8 @@ class Ventral:
 
     *Choices*, for want of a published figure: that sites read one layer only, the number of
     channels and the window of a site, its soft threshold one s.d. below the mean (sites of many
-    units are silent for few pictures), the spread of reliability over sites.
+    units are silent for few pictures; with a higher one, linear readouts explain less), the spread
+    of reliability over sites.
 
     Parameters
     ----------
