@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import functools
-from datetime import UTC, datetime
+import os
 
 import h5py
 import numpy as np
 import pytest
 
-from visualcortex.sources import allen, allen_neuropixels
+from visualcortex import load
+from visualcortex.recording import SpikeTrains
+from visualcortex.sources import allen, allen_neuropixels, allen_neuropixels_file
 from visualcortex.sources.allen import HEIGHT, WIDTH
 from visualcortex.sources.allen_neuropixels import read_allen_neuropixels
+from visualcortex.sources.allen_neuropixels_sessions import COLUMNS, session_table
+from visualcortex.spikes import SpikeTimes
 
 CHANNELS = "general/extracellular_ephys/electrodes"
 SCENES = "intervals/natural_scenes_presentations"
@@ -89,6 +93,13 @@ def write(path, content):
 
 def pixel(row, column, scene):
     return (row + 3 * column + 7 * scene) % 251
+
+
+@pytest.fixture(autouse=True)
+def _data_folder(tmp_path, monkeypatch):
+    """Keep copies of sessions to the test that makes them."""
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("VISUALCORTEX_DATA", str(tmp_path / "data"))
 
 
 @pytest.fixture(scope="module")
@@ -363,107 +374,343 @@ def test_a_file_of_another_kind_or_cut_short_is_refused(cache, tmp_path):
         read_allen_neuropixels(path, cache / "natural_scene_templates")
 
 
-def write_as_the_recorders(path, content, invalid_times):
-    """Write the content with pynwb and the AllenSDK's extension of it, as the files were made."""
-    import pynwb
-    from allensdk.brain_observatory.ecephys import nwb as extension
-    from allensdk.brain_observatory.nwb import add_invalid_times
-
-    file = pynwb.NWBFile("d", "798911424", datetime(2019, 1, 1, tzinfo=UTC))
-    add_channels(file, content, extension)
-    add_units(file, content)
-    add_scenes(file, pynwb)
-    add_invalid_times(file, invalid_times)
-    with pynwb.NWBHDF5IO(str(path), "w") as stream:
-        stream.write(file)
-
-
-def add_channels(file, content, extension):
-    probes = {}
-    for k, name in enumerate(("probeA", "probeB")):
-        device = extension.EcephysProbe(
-            name=name, description="p", manufacturer="m", sampling_rate=3e4, probe_id=k
-        )
-        file.add_device(device)
-        probes[name] = extension.EcephysElectrodeGroup(
-            name=name, description="g", location="v", device=device, probe_id=k,
-            lfp_sampling_rate=2500.0, has_lfp_data=False,
-        )  # fmt: skip
-        file.add_electrode_group(probes[name])
-    for name in (*CHANNEL_NUMBERS, "probe_id", "valid_data"):
-        file.add_electrode_column(name, name)
-    of_channel = {name: content[f"{CHANNELS}/{name}"] for name in ("id", "x", "y", "z")}
-    for k in range(len(UNITS)):
-        probe = probes[content[f"{CHANNELS}/group_name"][k]]
-        file.add_electrode(
-            **{name: values[k].item() for name, values in of_channel.items()},
-            imp=1.0, filtering="f", group=probe, probe_id=probe.probe_id,
-            location=content[f"{CHANNELS}/location"][k] or "None",
-            valid_data=bool(content[f"{CHANNELS}/valid_data"][k]),
-            **dict.fromkeys(CHANNEL_NUMBERS, k),
-        )  # fmt: skip
-
-
-def add_units(file, content):
-    of_unit = [name for name in content if name.startswith("units/") and "spike" not in name]
-    for name in (*(name.removeprefix("units/") for name in of_unit[1:]), *UNIT_NUMBERS):
-        file.add_unit_column(name, name)
-    file.add_unit_column("spike_amplitudes", "a", index=True)
+def spikes_of(content, unit):
     ends = np.r_[0, content["units/spike_times_index"]]
-    for k in range(len(UNITS)):
-        spikes = content["units/spike_times"][ends[k] : ends[k + 1]]
-        values = {name.removeprefix("units/"): content[name][k] for name in of_unit}
-        file.add_unit(
-            **(values | {"id": int(values["id"])} | dict.fromkeys(UNIT_NUMBERS, 1)),
-            spike_times=spikes, spike_amplitudes=spikes, waveform_mean=np.zeros((3, 4)),
-        )  # fmt: skip
+    return content["units/spike_times"][ends[unit] : ends[unit + 1]]
 
 
-def add_scenes(file, pynwb):
-    clock = np.arange(9, 103, 0.01)
-    series = pynwb.TimeSeries(name="timestamps", data=clock, timestamps=clock, unit="s")
-    module = pynwb.ProcessingModule("stimulus", "s")
-    file.add_processing_module(module)
-    module.add_data_interface(series)
-    shown = pynwb.epoch.TimeIntervals(name="natural_scenes_presentations", description="s")
-    for name in ("stimulus_name", "stimulus_block", "stimulus_index", "frame"):
-        shown.add_column(name=name, description=name)
-    for k, frame in enumerate(FRAMES):
-        shown.add_interval(
-            start_time=ONSETS[k], stop_time=ONSETS[k] + 0.25, stimulus_name="natural_scenes",
-            stimulus_block=float(k // 4), stimulus_index=0.0, frame=frame,
-            tags=("stimulus_time_interval",), timeseries=[series],
-        )  # fmt: skip
-    file.add_time_intervals(shown)
+@pytest.mark.parametrize("window", [(0.0, 0.25), (0.05, 0.3), (-0.1, 0.15)])
+def test_spikes_are_counted_in_bins(read, window):
+    content = recorded()
+    recording = read(content, bins=5, window=window)
+    assert isinstance(recording, SpikeTrains)
+    shown = np.flatnonzero(FRAMES >= 0)
+    edges = np.linspace(*window, 6)
+    for column, unit in enumerate(KEPT):
+        for b in range(5):
+            np.testing.assert_array_equal(
+                recording.responses[:, b, column],
+                counted(content, unit, shown, (edges[b], edges[b + 1])),
+            )
+        np.testing.assert_array_equal(recording.spikes.of(column), spikes_of(content, unit))
+    np.testing.assert_allclose(recording.responses["bin"], (edges[:-1] + edges[1:]) / 2)
+    assert recording.responses["bin"].attrs["units"] == "s"
+    assert recording.responses["bin"].attrs["width"] == pytest.approx(0.05)
+    assert recording.responses.attrs == {"quantity": "spike count", "units": "spikes"}
+    assert f"in 5 bins from {window[0]:g} to {window[1]:g} s" in steps(recording, "spikes counted")
 
 
-CHANNEL_NUMBERS = ("probe_vertical_position", "probe_horizontal_position", "local_index")
-UNIT_NUMBERS = ("local_index", "cluster_id", "firing_rate")
+def test_bins_and_single_counts_agree_on_everything_else(read):
+    whole, binned = read(recorded()), read(recorded(), bins=4)
+    np.testing.assert_array_equal(binned.responses.sum("bin"), whole.responses)
+    np.testing.assert_array_equal(binned.stimulus, whole.stimulus)
+    for column in ("session", "presentation", "start_s", "stop_s"):
+        np.testing.assert_array_equal(binned.trials[column], whole.trials[column])
+    np.testing.assert_array_equal(binned.images, whole.images)
+    assert binned.neurons.equals(whole.neurons)
+    assert binned.provenance.sha256 == whole.provenance.sha256
 
 
-@pytest.mark.allen
-@pytest.mark.filterwarnings("ignore")
-def test_the_allensdk_counts_the_same_spikes_of_the_same_units(
-    cache, tmp_path, scenes_once, monkeypatch
-):
-    pytest.importorskip("allensdk", reason="needs allensdk")
-    from allensdk.brain_observatory.ecephys.ecephys_session import EcephysSession
+def test_grey_screens_are_no_scene_unless_they_are_kept(read):
+    content = recorded()
+    dropped, kept = read(content, bins=2), read(content, bins=2, blank="keep")
+    np.testing.assert_array_equal(dropped.stimulus, [5, 117, 5, 0, 5, 0])
+    np.testing.assert_array_equal(dropped.trials["frame"], dropped.stimulus)
+    np.testing.assert_array_equal(kept.stimulus, [5, 118, 117, 5, 0, 118, 5, 0])
+    np.testing.assert_array_equal(kept.trials["frame"], FRAMES)
+    np.testing.assert_array_equal(kept.responses[FRAMES >= 0], dropped.responses)
+    assert kept.images is None
+    assert len(dropped.images) == 118
+    assert steps(dropped, "grey screens") == "2 grey screens left out"
+    assert steps(kept, "2 grey screens") == "2 grey screens kept as stimulus 118"
 
-    monkeypatch.setattr(allen_neuropixels, "read_scenes", scenes_once)
-    path = tmp_path / "session_798911424.nwb"
-    interval = {"type": "EcephysSession", "id": 1, "start_time": 10.8, "end_time": 10.9}
-    write_as_the_recorders(path, recorded(), [interval | {"label": "stimulus"}])
-    peer = EcephysSession.from_nwb_path(str(path))
-    units = peer.units.sort_index()
-    units = units[units["structure_acronym"] == "VISam"].index.to_numpy()
-    scenes = peer.get_stimulus_table("natural_scenes")
-    counts = peer.presentationwise_spike_counts(np.array([0, 0.25]), scenes.index.values, units)
-    frame = scenes["frame"].to_numpy().astype(float)
 
-    recording = read_allen_neuropixels(path, cache / "natural_scene_templates")
-    np.testing.assert_array_equal(recording.neurons["unit_id"], units)
-    np.testing.assert_array_equal(recording.stimulus, frame[frame >= 0])
-    expected = counts.sel(unit_id=units).to_numpy()[:, 0]
-    np.testing.assert_array_equal(recording.responses, expected[frame >= 0])
-    np.testing.assert_array_equal(recording.grey, expected[frame < 0])
-    assert (recording.n_trials, len(recording.grey)) == (5, 2)
+def test_what_was_shown_before_is_known_within_a_stretch_only(read):
+    kept = read(recorded(), bins=1, blank="keep")
+    np.testing.assert_array_equal(kept.trials["previous"], [-2, 5, -1, 117, -2, 0, -1, 5])
+    dropped = read(recorded(), bins=1)
+    np.testing.assert_array_equal(dropped.trials["previous"], [-2, -1, 117, -2, -1, 5])
+    cut = read(recorded() | invalid((10.6, 10.7, "stimulus")), bins=1)
+    np.testing.assert_array_equal(cut.trials["presentation"], [0, 3, 4, 6, 7])
+    np.testing.assert_array_equal(cut.trials["previous"], [-2, -2, -2, -1, 5])
+
+
+@pytest.mark.parametrize(
+    ("window", "left_out"), [((0.0, 0.25), []), ((0.05, 0.3), [3]), ((-0.1, 0.2), [])]
+)
+def test_a_window_that_reaches_beyond_touches_more_invalid_times(read, window, left_out):
+    interval = invalid((11.02, 11.03, "probeA"))  # after the end of the fourth presentation
+    recording = read(recorded() | interval, bins=2, window=window)
+    expected = [k for k in range(8) if FRAMES[k] >= 0 and k not in left_out]
+    np.testing.assert_array_equal(recording.trials["presentation"], expected)
+    assert f"{len(left_out)} of 8 presentations in times marked" in steps(recording, "marked")
+
+
+@pytest.mark.parametrize(("area", "left_out"), [("VISp", [2]), ("LGd", [2]), ("VISam", [])])
+def test_a_probe_is_invalid_for_its_own_units_only(read, area, left_out):
+    recording = read(recorded() | invalid((10.6, 10.7, "probeB")), bins=1, area=area)
+    expected = [k for k in range(8) if FRAMES[k] >= 0 and k not in left_out]
+    np.testing.assert_array_equal(recording.trials["presentation"], expected)
+
+
+@pytest.mark.parametrize("area", ["VISp, LGd", ("VISp", "LGd-sh"), ["LGd", "VISp"]])
+def test_several_areas_are_taken_in_the_order_of_the_file(read, area):
+    recording = read(recorded(), area=area)
+    np.testing.assert_array_equal(recording.neurons["unit_id"] - 951000000, [1, 9])
+    assert "2 of 2 units of " in steps(recording, "kept")
+
+
+@pytest.mark.parametrize(
+    ("quality", "units"),
+    [
+        ("default", [0, 4]),
+        ("off", [0, 3, 4, 5, 6]),
+        ({"presence_ratio": 0.9}, [0, 3, 4]),
+        ({"isi_violations": np.inf, "amplitude_cutoff": 0.2}, [0, 4, 5, 6]),
+    ],
+)
+def test_thresholds_of_quality_are_those_asked_for(read, quality, units):
+    recording = read(recorded(), quality=quality)
+    np.testing.assert_array_equal(recording.neurons["unit_id"] - 951000000, units)
+    chosen = steps(recording, "kept")
+    assert f"{len(units)} of 8 units of VISam" in chosen
+    assert ("any presence ratio" in chosen) == (quality == "off")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bins": 0}, "bins must be a whole number of bins, 1 or more"),
+        ({"bins": 2.5}, "got 2.5"),
+        ({"bins": True}, "got True"),
+        ({"blank": "drip"}, "blank must be 'drop' or 'keep'; got 'drip'"),
+        ({"blank": "keep"}, "blank='keep' needs bins.*Give bins=1"),
+        ({"reader": "pynwb"}, "reader must be one of h5py, allensdk; got 'pynwb'"),
+        ({"quality": "good"}, "quality must be 'default', 'off', or thresholds"),
+        ({"quality": {"snr": 3}}, "for some of presence_ratio, isi_violations"),
+        ({"quality": {"isi_violations": "0.5"}}, "threshold of isi_violations must be a number"),
+        ({"quality": {"isi_violations": np.nan}}, "must be a number; got nan"),
+        ({"area": ""}, "area must be an acronym"),
+        ({"area": ["VISp", None]}, "area must be an acronym"),
+        ({"area": "VISp,"}, "area must be an acronym"),
+        ({"area": "VISp, VISan"}, r"no unit in area 'VISan'. Its areas: VISam \(8 units\), "),
+    ],
+)
+def test_impossible_choices_are_refused(read, options, message):
+    with pytest.raises(ValueError, match=message):
+        read(recorded(), **options)
+
+
+def test_spike_trains_need_a_scene_that_is_valid(read):
+    only_grey = recorded() | invalid((9.0, 10.2, "stimulus"), (10.51, 200.0, "stimulus"))
+    assert read(only_grey, bins=1, blank="keep").n_trials == 1
+    with pytest.raises(ValueError, match="session_798911424.nwb: only grey screens are valid"):
+        read(only_grey, bins=1)
+
+
+class TestScenesAreOptionalWithBins:
+    @pytest.fixture
+    def session(self, tmp_path):
+        return write(tmp_path / "alone" / "session_798911424.nwb", recorded())
+
+    def test_without_scenes_there_are_no_images(self, session):
+        recording = read_allen_neuropixels(session, bins=2)
+        assert recording.images is None
+        assert "images: none" in steps(recording, "images")
+        with pytest.raises(ValueError, match="scenes are not in .* With bins none are needed"):
+            read_allen_neuropixels(session)
+
+    def test_small_scenes_of_others_are_taken(self, session, tmp_path):
+        scenes = np.random.default_rng(0).integers(0, 256, (118, 961)).astype(float)
+        np.save(tmp_path / "small.npy", scenes)
+        recording = read_allen_neuropixels(session, tmp_path / "small.npy", bins=2)
+        assert recording.images.dtype == np.float32
+        np.testing.assert_array_equal(recording.images.reshape(118, 961), scenes)
+        assert recording.images[3, 1, 2] == scenes[3, 31 + 2]
+        assert "squeezed to 31 x 31" in steps(recording, "images")
+        assert set(recording.provenance.sha256) == {"session_798911424.nwb", "small.npy"}
+        with pytest.raises(
+            ValueError, match="small.npy holds small scenes.*With bins they will do"
+        ):
+            read_allen_neuropixels(session, tmp_path / "small.npy")
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (np.zeros((118, 900)), r"must hold 118 scenes of 31 x 31 .* got float64 \(118, 900\)"),
+            (np.full((118, 961), np.nan), "holds NaN or infinity"),
+            (np.full((118, 961), "x"), "must hold 118 scenes"),
+            (None, "is no array of numpy, or cut short"),
+        ],
+    )
+    def test_small_scenes_of_another_form_are_refused(self, session, tmp_path, content, message):
+        path = tmp_path / "small.npy"
+        np.save(path, np.zeros((118, 961)) if content is None else content)
+        if content is None:
+            os.truncate(path, 5000)
+        with pytest.raises(ValueError, match=message):
+            read_allen_neuropixels(session, path, bins=2)
+
+    def test_the_published_small_scenes_are_of_that_form(self, session, real_data):
+        path = real_data("allen/all_input_scenes_118_961.npy")
+        images = read_allen_neuropixels(session, path, bins=2).images
+        assert images.shape == (118, 31, 31)
+        assert (images.min(), images.max()) == (0, 255)
+
+    def test_the_catalogue_loads_trains_without_scenes(self, tmp_path):
+        write(tmp_path / "data" / "session_798911424.nwb", recorded())
+        recording = load("allen_neuropixels", bins=3, area=None, quality="off", simulator="v1")
+        assert recording.responses.sizes == {"trial": 6, "bin": 3, "neuron": 7}
+        assert recording.images is None
+
+
+class TestCopies:
+    """What was read of a session is kept, and read again only where it must be."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        return write(tmp_path / "session_1.nwb", recorded() | invalid((10.3, 10.4, "probeA")))
+
+    def read(self, path, **options):
+        return read_allen_neuropixels(path, bins=3, **options)
+
+    def folder(self, path):
+        (folder,) = (path.parent / "data" / "allen_neuropixels" / "neutral").glob("session_1-*")
+        return folder
+
+    def same(self, first, second):
+        assert first.responses.equals(second.responses)
+        assert first.trials.equals(second.trials)
+        assert first.neurons.equals(second.neurons)
+        assert first.provenance == second.provenance
+        return True
+
+    def test_another_choice_needs_no_second_look_at_the_file(self, path, monkeypatch):
+        first, other = self.read(path), self.read(path, area="VISp", window=(0.05, 0.3))
+        calls = []
+        monkeypatch.setattr(allen_neuropixels_file, "open_hdf5", lambda *a: calls.append(a))
+        assert self.same(self.read(path), first)
+        assert self.same(self.read(path, area="VISp", window=(0.05, 0.3)), other)
+        assert calls == []
+        assert isinstance(first.spikes, SpikeTimes)
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda folder: os.truncate(folder / "times.npy", 500),
+            lambda folder: os.truncate(folder / "ends.npy", 0),
+            lambda folder: (folder / "good.npy").unlink(),
+            lambda folder: (folder / "content.json").write_text("{"),
+            lambda folder: (folder / "content.json").write_text('{"arrays": {}}'),
+            lambda folder: np.save(folder / "frame.npy", np.zeros(3)),
+        ],
+    )
+    def test_a_damaged_copy_is_made_anew(self, path, damage):
+        first = self.read(path)
+        damage(self.folder(path))
+        assert self.same(self.read(path), first)
+
+    def test_a_copy_of_another_content_is_not_taken(self, path):
+        self.read(path)
+        before = self.folder(path)
+        content = recorded()
+        content["units/spike_times"] = content["units/spike_times"] + 1
+        os.utime(write(path, content), ns=(1, 1))
+        np.testing.assert_array_equal(self.read(path).spikes.of(0), spikes_of(content, 0))
+        assert self.folder(path) != before
+
+    def test_a_session_that_breaks_off_leaves_no_copy(self, path, monkeypatch):
+        def broken(file, ends):
+            yield np.zeros(3)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(allen_neuropixels_file, "_spikes", broken)
+        with pytest.raises(KeyboardInterrupt):
+            self.read(path)
+        monkeypatch.undo()
+        found = list((path.parent / "data").rglob("*.npy"))
+        assert found == []
+
+    def test_without_room_for_a_copy_the_session_is_held_in_memory(self, path, tmp_path):
+        first = self.read(path)
+        (tmp_path / "file").write_bytes(b"x")
+        recording = self.read(path, folder=tmp_path / "file" / "copies")
+        assert recording.responses.equals(first.responses)
+        assert "no copy for faster loading" in steps(recording, "held in memory")
+
+    def test_a_path_without_file_is_refused(self, tmp_path):
+        with pytest.raises(ValueError, match="is not a file; expected session_<id>.nwb"):
+            self.read(tmp_path / "session_2.nwb")
+
+
+NO_SPIKES = {
+    "units/spike_times": np.empty(0),
+    "units/spike_times_index": np.zeros(len(UNITS), np.int64),
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (recorded() | NO_SPIKES, "holds no spikes"),
+        (
+            recorded() | {"units/spike_times_index": np.array([4950])},
+            "must have one row for each of the 11 units; got 1",
+        ),
+    ],
+)
+def test_sessions_whose_spikes_cannot_be_are_refused(read, content, message):
+    with pytest.raises(ValueError, match=message):
+        read(content)
+
+
+class TestSessionTable:
+    HEAD = "id,date_of_acquisition,session_type,age_in_days,sex,genotype\n"
+    ROWS = (
+        "798911424,2018-12-21T00:00:00Z,brain_observatory_1.1,110.0,F,Vip\n"
+        "715093703,2019-01-19T08:54:18Z,brain_observatory_1.1,118.0,M,Sst\n"
+        "766640955,2019-01-19T08:54:18Z,functional_connectivity,118.0,M,wt/wt\n"
+    )
+
+    def test_the_numbers_are_known_without_any_table(self):
+        table = session_table()
+        assert len(table) == 32
+        assert table.index.is_monotonic_increasing
+        assert {715093703, 798911424, 754312389} <= set(table.index)
+        assert list(table) == list(COLUMNS)
+        assert table.isna().all(axis=None)
+
+    def test_mice_and_probes_come_from_the_tables_of_the_cache(self, tmp_path):
+        (tmp_path / "data" / "cache").mkdir()
+        path = tmp_path / "data" / "cache" / "sessions.csv"
+        path.write_text(self.HEAD + self.ROWS)
+        table = session_table()
+        assert list(table.index) == [715093703, 798911424]
+        assert list(table["sex"]) == ["M", "F"]
+        assert list(table["age_days"]) == [118, 110]
+        assert list(table["genotype"]) == ["Sst", "Vip"]
+        assert list(table["date"]) == ["2019-01-19", "2018-12-21"]
+        assert table["n_probes"].isna().all()
+        path.with_name("probes.csv").write_text("id,ecephys_session_id\n1,715093703\n2,715093703\n")
+        assert list(session_table(path)["n_probes"]) == [2, 0]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", "cannot be read as a table .* Get it from https://allen-brain"),
+            ("id,sex\n1,M\n", "lacks the columns session_type, age_in_days, genotype"),
+            (HEAD, "lists no session brain_observatory_1.1"),
+        ],
+    )
+    def test_another_table_is_refused(self, tmp_path, text, message):
+        path = tmp_path / "sessions.csv"
+        path.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            session_table(path)
+
+    def test_the_published_tables_are_of_that_form(self, real_data):
+        table = session_table(real_data("allen/sessions.csv"))
+        assert set(table.index) == set(session_table().index)
+        assert table["n_probes"].between(3, 6).all()
+        assert set(table["sex"]) == {"F", "M"}
+        assert table.notna().all(axis=None)

@@ -264,6 +264,16 @@ class TestSessions:
         with pytest.raises(ValueError, match=f"no option '{option}'.*{message}"):
             load("allen_neuropixels", **{option: 0})
 
+    def test_trains_of_spikes_do_without_the_scenes(self, tmp_path):
+        parameters = {"dataset": "allen_neuropixels", "bins": 5}
+        assert [file["file"] for file in needs(parameters)] == ["session_798911424.nwb"]
+        assert len(needs(parameters | {"bins": None})) == 2
+        (tmp_path / self.SCENES).mkdir()
+        assert [file["file"] for file in needs(parameters)] == [
+            "session_798911424.nwb",
+            self.SCENES,
+        ]
+
     def test_a_session_that_is_not_at_hand_is_to_be_fetched_by_hand(self):
         message = r"session_798911424.nwb is not below .* No checksum.*get it from https://allen-b"
         with pytest.raises(DataError, match=message):
@@ -293,6 +303,13 @@ class TestSessions:
         files, options = load("allen_neuropixels", session=715093703, area="VISp", seed=2)
         assert files == (session, tmp_path / "cache" / self.SCENES)
         assert options == {"area": "VISp"}
+        (tmp_path / "cache" / self.SCENES).rmdir()
+        files, options = load("allen_neuropixels", session=715093703, bins=5, quality="off")
+        assert files == (session, None)
+        assert options == {"bins": 5, "quality": "off"}
+        with pytest.raises(DataError, match="natural_scene_templates is not below"):
+            load("allen_neuropixels", session=715093703)
+        (tmp_path / "cache" / self.SCENES).mkdir()
         listed = needs({"dataset": "allen_neuropixels", "session": 715093703})
         assert all(file["present"] for file in listed)
 

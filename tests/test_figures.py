@@ -348,3 +348,138 @@ def test_planes_of_voxels_show_what_is_empty():
 def test_maps_that_do_not_fit_are_refused(shape, options):
     with pytest.raises(ValueError, match="one depth a plane"):
         figures.voxel_planes(np.ones(shape), **options)
+
+
+def test_a_raster_of_spikes_has_a_tick_a_spike_and_rows_for_the_silent():
+    trials, times = np.array([0, 2, 2]), np.array([0.1, -0.05, 0.2])
+    ax = figures.spike_raster(trials, times, n_rows=5, window=(-0.1, 0.3), stimulus=(0, 0.25))
+    (line,) = ax.lines
+    x, y = (np.reshape(part, (3, 3)) for part in (line.get_xdata(), line.get_ydata()))
+    assert np.array_equal(x, np.repeat(times[:, None], 3, axis=1))
+    assert np.allclose(y[:, :2].mean(axis=1), trials)
+    # ticks of neighbouring rows do not touch, and are not joined
+    assert (np.diff(y[:, :2]) < 1).all()
+    assert np.isnan(y[:, 2]).all()
+    assert ax.get_ylim() == (4.5, -0.5)
+    assert ax.get_xlim() == (-0.1, 0.3)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (s)", "trial")
+    assert len(ax.patches) == 1
+    assert figures.spike_raster(trials, times).get_ylim() == (2.5, -0.5)
+    silent = figures.spike_raster(np.empty(0, int), np.empty(0), n_rows=2, rows="neuron")
+    assert silent.get_ylabel() == "neuron"
+    silent.figure.draw_without_rendering()
+
+
+@pytest.mark.parametrize(
+    ("trials", "n_times", "n_rows", "message"),
+    [
+        ([0, 1], 3, None, r"\(2,\) and \(3,\)"),
+        ([0.0, 1.0], 2, None, "got float64"),
+        ([0, 4], 2, 4, "from 0 to 3; got up to 4"),
+        ([-1, 1], 2, None, "from 0 to 1"),
+        ([], 0, None, "Pass n_rows"),
+    ],
+)
+def test_spikes_without_a_row_are_refused(trials, n_times, n_rows, message):
+    with pytest.raises(ValueError, match=message):
+        figures.spike_raster(np.array(trials), np.zeros(n_times), n_rows=n_rows)
+
+
+def test_a_histogram_is_the_rate_over_trials_with_its_standard_error():
+    counts = np.random.default_rng(0).poisson(2.0, size=(20, 3))
+    edges = np.array([0.0, 0.1, 0.3, 0.4])
+    ax = figures.psth({"trees": counts, "a single one": counts[:1]}, edges, stimulus=(0, 0.25))
+    rates, single = ax.lines
+    width = np.array([0.1, 0.2, 0.1])
+    assert np.array_equal(rates.get_xdata(), edges)
+    assert rates.get_drawstyle() == "steps-post"
+    mean = counts.mean(axis=0) / width
+    assert rates.get_ydata() == pytest.approx(np.append(mean, mean[-1]))
+    assert single.get_ydata()[:3] == pytest.approx(counts[0] / width)
+    (band,) = ax.collections  # none around the single trial
+    error = counts.std(axis=0, ddof=1) / width / np.sqrt(20)
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert heights.max() == pytest.approx((mean + error).max())
+    assert heights.min() == pytest.approx((mean - error).min())
+    assert entries(ax) == ["stimulus", "trees", "a single one"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (s)", "rate (spikes/s)")
+    assert ax.get_ylim()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "edges", "message"),
+    [
+        ((4, 3), [0, 1, 2], "got 3 edges and counts"),
+        ((0, 2), [0, 1, 2], r"\(0, 2\)"),
+        ((4, 2), [0, 2, 1], "rising edges"),
+        ((4, 2, 5), [0, 1, 2], "Select one neuron"),
+    ],
+)
+def test_counts_that_do_not_fit_their_bins_are_refused(shape, edges, message):
+    with pytest.raises(ValueError, match=message):
+        figures.psth({"x": np.ones(shape)}, edges)
+
+
+def test_no_histogram_and_too_many_are_refused():
+    for n in (0, 7):
+        with pytest.raises(ValueError, match="1 to 6 histograms"):
+            figures.psth({str(k): np.ones((2, 2)) for k in range(n)}, [0, 1, 2])
+
+
+def test_the_reliability_diagram_has_intervals_and_the_line_of_calibration():
+    curve = pd.DataFrame(
+        {"confidence": [0.3, 0.8], "accuracy": [0.4, 0.5], "low": [0.3, 0.4], "high": [0.5, 0.7]}
+    )
+    ax = figures.reliability_diagram({"logistic": curve, "network": 0.5 * curve})
+    line, first, second = ax.lines
+    assert np.array_equal(line.get_xdata(), line.get_ydata())
+    assert line.get_color() == figures.CHANCE
+    assert np.array_equal(first.get_xydata(), curve[["confidence", "accuracy"]])
+    assert first.get_marker() != second.get_marker()
+    ends = np.array([path[:, 1] for path in ax.collections[0].get_segments()])
+    assert np.array_equal(ends, curve[["low", "high"]])
+    assert entries(ax) == ["calibrated", "logistic", "network"]
+    assert ax.get_aspect() == 1
+    assert "confidence" in ax.get_xlabel()
+    with pytest.raises(ValueError, match=r"without them: \['logistic'\]"):
+        figures.reliability_diagram({"logistic": curve.drop(columns="low")})
+    with pytest.raises(ValueError, match="1 to 6 curves"):
+        figures.reliability_diagram({})
+
+
+def test_weights_are_put_in_the_order_of_areas_with_borders_between():
+    rng = np.random.default_rng(0)
+    areas = np.array(["VISl", "VISp", "VISl", "LGd", "VISp", "VISp"])
+    weights = rng.normal(size=(6, 6)) * (rng.random((6, 6)) < 0.5)
+    np.fill_diagonal(weights, np.nan)
+    ax = figures.adjacency(weights, areas, order=["LGd", "VISp", "CA1", "VISl"], quantity="w (mV)")
+    order = [3, 1, 4, 5, 0, 2]
+    shown = ax.images[0].get_array().filled(np.nan)
+    assert np.array_equal(shown, weights[np.ix_(order, order)], equal_nan=True)
+    low, high = ax.images[0].get_clim()
+    assert low == -high < 0
+    linked = weights[np.isfinite(weights) & (weights != 0)]
+    assert high == pytest.approx(np.quantile(np.abs(linked), 0.99))
+    borders = {float(line.get_xdata()[0]) for line in ax.lines[1::2]}
+    assert borders == {float(line.get_ydata()[0]) for line in ax.lines[::2]} == {0.5, 3.5}
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["LGd", "VISp", "VISl"]
+    assert ax.get_yticks().tolist() == ax.get_xticks().tolist() == [0, 2, 4.5]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("target, by area", "source, by area")
+    assert ax.figure.axes[-1].get_ylabel() == "w (mV)"
+    first = figures.adjacency(weights, areas, limit=2.0)
+    assert [t.get_text() for t in first.get_xticklabels()] == ["VISl", "VISp", "LGd"]
+    assert first.images[0].get_clim() == (-2, 2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((3, 3), {}, r"shapes \(3, 3\) and \(2,\)"),
+        ((2, 3), {}, "square matrix"),
+        ((2, 2), {"order": ["a"]}, r"without \['b'\]"),
+        ((2, 2), {"order": ["a", "b", "a"]}, "each area once"),
+    ],
+)
+def test_weights_without_an_area_are_refused(shape, options, message):
+    with pytest.raises(ValueError, match=message):
+        figures.adjacency(np.ones(shape), ["a", "b"], **options)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from visualcortex.recording import Dissimilarities, Recording
+    from visualcortex.recording import Dissimilarities, Networks, Recording
 
 # Readers and simulators are named, not imported: the press asks `needs` before every run and
 # should not wait for xarray or torch.
@@ -58,6 +58,9 @@ class Entry:
         Its values, one a file; from 0 on by default.
     options
         Names of the options that the reader takes besides.
+    without
+        Name of an option with which the reader can do without `files`: it is then given None for
+        each that is not at hand.
     kind
         ``"recording"`` or ``"model"``.
     recorder
@@ -76,6 +79,7 @@ class Entry:
     choice: str = "mouse"
     numbers: tuple[int, ...] = ()
     options: tuple[str, ...] = ()
+    without: str = ""
     kind: str = "recording"
     recorder: str = ""
 
@@ -120,6 +124,8 @@ _RSATOOLBOX = "f1f83cadb7243492a1aae7460466e0f0140b20ac"
 _RSATOOLBOX_RAW = (
     f"https://raw.githubusercontent.com/rsagroup/rsatoolbox/{_RSATOOLBOX}/demos/92imageData"
 )
+_TANG2024 = "467b627a08ad1cd566fb81e210587a7b9396b3d5"
+_TANG2024_PAGE = f"https://github.com/HChoiLab/functional-network/tree/{_TANG2024}"
 _SENSORIUM_PRETRAINED = "notebooks/model_tutorial/model_checkpoints/pretrained"
 
 
@@ -196,6 +202,17 @@ ENTRIES = (
         maker="visualcortex.simulators.ventral_subjects:VentralSubjects",
     ),
     Entry(
+        id="probes",
+        what=(
+            "Simulated Neuropixels session: spiking, connected areas with known synapses, 118 "
+            "scenes shown 50 times each, a part of the neurons recorded"
+        ),
+        citation="",
+        licence="MIT",
+        url="",
+        maker="visualcortex.simulators.probes:Probes",
+    ),
+    Entry(
         id="guan2018",
         what="Fraction of active frames of 259 neurons of mouse visual cortex, 498 trials",
         citation="gao2021neurogan",
@@ -264,8 +281,8 @@ ENTRIES = (
     Entry(
         id="allen_neuropixels",
         what=(
-            "Spike counts of the mouse visual system, 118 natural scenes shown 50 times each; 32 "
-            "sessions"
+            "Spikes of the mouse visual system, 118 natural scenes shown 50 times each: counts, or "
+            "trains with the option bins; 32 sessions"
         ),
         citation="siegle2021",
         licence="Allen Institute Terms of Use",
@@ -274,13 +291,37 @@ ENTRIES = (
         mice=tuple(_session(number) for number in _ALLEN_SESSIONS),
         choice="session",
         numbers=_ALLEN_SESSIONS,
-        options=("area", "window", "block"),
+        options=("area", "window", "block", "bins", "blank", "quality", "reader"),
+        without="bins",
         files=(
             GivenFile(
                 name="natural_scene_templates",
                 url=f"{_ALLEN_BUCKET}/natural_scene_templates/natural_scene_<0 to 117>.tiff",
             ),
         ),
+    ),
+    Entry(
+        id="tang2024_networks",
+        what=(
+            "Published directed graphs of mouse visual cortex from jitter-corrected correlograms, "
+            "eight stimuli; seven sessions of allen_neuropixels"
+        ),
+        citation="tang2024",
+        licence="BSD-2-Clause; recordings under the Allen Institute Terms of Use",
+        url=_TANG2024_PAGE,
+        maker="visualcortex.sources.tang2024:read_tang2024_networks",
+        options=("session",),
+        # published as pickles; the reader's module says how these copies are made
+        files=(GivenFile(name="ccg_directed_networks.npz", url=_TANG2024_PAGE),),
+    ),
+    Entry(
+        id="tang2024_spikes",
+        what="Spike trains of 741 units of mouse visual cortex, 75 dark flashes, bins of 1 ms",
+        citation="tang2024",
+        licence="BSD-2-Clause; recordings under the Allen Institute Terms of Use",
+        url=_TANG2024_PAGE,
+        maker="visualcortex.sources.tang2024:read_tang2024_spikes",
+        files=(GivenFile(name="750749662_flash_dark_clean.npz", url=_TANG2024_PAGE),),
     ),
     Entry(
         id="allen_2p",
@@ -413,7 +454,7 @@ ENTRIES = (
 
 def load(
     id: str, *, simulator: str | None = None, seed: int = 0, **options: object
-) -> Recording | Dissimilarities:
+) -> Recording | Dissimilarities | Networks:
     """Return a recording of the catalogue.
 
     Parameters
@@ -432,7 +473,7 @@ def load(
 
     Returns
     -------
-    Recording, or Dissimilarities where no more is published
+    Recording, or Dissimilarities or Networks where no more is published
 
     Raises
     ------
@@ -448,9 +489,11 @@ def load(
     if entry.simulated:
         return _settings(entry, entry.maker, options).simulate(seed)
     _check_options(entry.id, options, [*([entry.choice] if entry.mice else []), *entry.options])
+    spared = _spared(entry, options)
     files = _files(entry, _chosen(entry, options))
+    paths = (None if file in spared else _get(file, entry) for file in files)
     others = {name: value for name, value in options.items() if name in entry.options}
-    return _named(entry.maker)(*(_get(file, entry) for file in files), **others)
+    return _named(entry.maker)(*paths, **others)
 
 
 def load_model(id: str) -> nn.Module:
@@ -517,7 +560,8 @@ def needs(parameters: Mapping[str, object]) -> list[dict[str, object]]:
     parameters
         Parameters of the chapter; ``"dataset"`` is an id of the catalogue or ``"simulated"``.
         Where the catalogue holds several recordings, ``"mouse"`` (0 by default) or ``"session"``
-        says which is read, and the first ``"n_mice"`` are as well.
+        says which is read, and the first ``"n_mice"`` are as well. Files that a run can do without
+        are listed if they are at hand.
 
     Returns
     -------
@@ -534,7 +578,7 @@ def needs(parameters: Mapping[str, object]) -> list[dict[str, object]]:
         The data folder does not exist.
     """
     id = parameters.get("dataset", SIMULATED)
-    files = () if id == SIMULATED else _wanted(_entry(str(id)), parameters)
+    files = [] if id == SIMULATED else _wanted(_entry(str(id)), parameters)
     return [
         {
             "file": file.name,
@@ -596,7 +640,16 @@ def _chosen(entry: Entry, parameters: Mapping[str, object]) -> list[object]:
 def _wanted(entry: Entry, parameters: Mapping[str, object]) -> list[File]:
     n_mice = int(parameters.get("n_mice", 0))
     first = [*entry.choices, *range(len(entry.mice), n_mice)][:n_mice]
-    return _files(entry, [*_chosen(entry, parameters), *first])
+    spared = _spared(entry, parameters)
+    files = _files(entry, [*_chosen(entry, parameters), *first])
+    return [file for file in files if file not in spared]
+
+
+def _spared(entry: Entry, options: Mapping[str, object]) -> list[File]:
+    """List the files that are neither at hand nor needed with these options."""
+    if not entry.without or options.get(entry.without) is None:
+        return []
+    return [file for file in entry.files if not _at_hand(file)]
 
 
 def _files(entry: Entry, numbers: Sequence[object]) -> list[File]:

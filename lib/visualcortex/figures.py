@@ -695,6 +695,230 @@ def voxel_planes(
     return axes
 
 
+def spike_raster(
+    trials: np.ndarray,
+    times: np.ndarray,
+    *,
+    n_rows: int | None = None,
+    window: tuple[float, float] | None = None,
+    stimulus: tuple[float, float] | None = None,
+    rows: str = "trial",
+    ax: Axes | None = None,
+    title: str = "",
+) -> Axes:
+    """Spikes as ticks: of one neuron, a row a trial, or of one trial, a row a neuron.
+
+    All ticks are one line with gaps, so that some hundred thousand are drawn in about a second.
+
+    Parameters
+    ----------
+    trials : (n_spikes,) array of int
+        Row of each spike, 0 at the top.
+    times : (n_spikes,) array
+        Its time in s.
+    n_rows : int, optional
+        How many rows there are, silent ones included; by default up to the last with a spike.
+    window : (float, float), optional
+        Ends of the axis of time in s.
+    stimulus : (float, float), optional
+        When the stimulus was on, in s, shown as a band.
+    rows : str
+        What a row is.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+    title : str
+        What is shown.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If there is not one row a spike, or a row is out of range.
+    """
+    trials, times = np.asarray(trials), np.asarray(times, dtype=float)
+    n_rows = _checked_rows(trials, times, n_rows)
+    ax = _axes(ax)
+    if stimulus is not None:
+        ax.axvspan(*stimulus, color=EMPTY, alpha=0.6, linewidth=0, label="stimulus")
+    x = np.repeat(times, 3)
+    y = np.stack([trials - 0.42, trials + 0.42, np.full(len(trials), np.nan)], axis=1).ravel()
+    ax.plot(x, y, color=INK, linewidth=0.8, solid_capstyle="butt")
+    ax.set(ylim=(n_rows - 0.5, -0.5), xlabel="time (s)", ylabel=rows, title=title)
+    if window is not None:
+        ax.set_xlim(window)
+    _whole_ticks(ax.yaxis)
+    return ax
+
+
+def psth(
+    counts: Mapping[str, np.ndarray],
+    edges: np.ndarray,
+    *,
+    stimulus: tuple[float, float] | None = None,
+    ax: Axes | None = None,
+    title: str = "",
+) -> Axes:
+    """Peristimulus time histograms: mean rates over trials, with bands of one standard error.
+
+    Bias: none in the mean. The standard error is that of independent trials, and is not drawn for
+    a single one.
+
+    Parameters
+    ----------
+    counts : mapping from name to (n_trials, n_bins) array
+        Spikes of one neuron in each bin of each trial; numbers of trials may differ.
+    edges : (n_bins + 1,) array
+        Edges of the bins in s, rising.
+    stimulus : (float, float), optional
+        When the stimulus was on, in s, shown as a band.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw, with colours that it does not show yet; by default a new figure.
+    title : str
+        What is shown.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If counts are of no trial or of other bins, edges do not rise, or there are too few colours.
+    """
+    edges, colours = np.asarray(edges, dtype=float), _free_colours(ax)
+    counts = {name: np.asarray(each, dtype=float) for name, each in counts.items()}
+    _check_histograms(counts, edges, colours)
+    ax, width = _axes(ax), np.diff(edges)
+    if stimulus is not None:
+        ax.axvspan(*stimulus, color=EMPTY, alpha=0.6, linewidth=0, label="stimulus")
+    for (name, each), colour in zip(counts.items(), colours, strict=False):
+        mean = each.mean(axis=0) / width
+        if len(each) > 1:
+            error = each.std(axis=0, ddof=1) / width / np.sqrt(len(each))
+            low, high = _steps(mean - error), _steps(mean + error)
+            ax.fill_between(edges, low, high, step="post", color=colour, alpha=0.18, linewidth=0)
+        ax.plot(edges, _steps(mean), drawstyle="steps-post", color=colour, label=name)
+    ax.set(xlim=edges[[0, -1]], xlabel="time (s)", ylabel="rate (spikes/s)", title=title)
+    ax.set_ylim(bottom=0)
+    _legend_beside(ax)
+    return ax
+
+
+def reliability_diagram(
+    curves: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, title: str = ""
+) -> Axes:
+    """Accuracy against confidence; what is calibrated lies on the dashed line.
+
+    Below the line a decoder is too sure, above it not sure enough.
+
+    Parameters
+    ----------
+    curves : mapping from name to pandas.DataFrame
+        As `visualcortex.evaluation.calibration.reliability_curve` makes them: a row a bin, with
+        "confidence", "accuracy", "low" and "high".
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+    title : str
+        What is shown.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If a curve lacks a column, or there are more curves than `SERIES` has colours.
+    """
+    needed = ["confidence", "accuracy", "low", "high"]
+    lacking = [name for name, curve in curves.items() if not set(needed) <= set(curve)]
+    if lacking or not 1 <= len(curves) <= len(SERIES):
+        raise ValueError(
+            f"need 1 to {len(SERIES)} curves with columns {needed}; got {len(curves)}, and without "
+            f"them: {lacking}. Make them with evaluation.reliability_curve."
+        )
+    ax = _axes(ax, figsize=(4.6, 4.0))
+    ax.plot([0, 1], [0, 1], color=CHANCE, linewidth=1, linestyle=(0, (4, 3)), label="calibrated")
+    for (name, curve), colour, marker in zip(curves.items(), SERIES, MARKERS, strict=False):
+        confidence, accuracy, low, high = (curve[column].to_numpy() for column in needed)
+        ax.vlines(confidence, low, high, color=colour, linewidth=2.0, alpha=0.45)
+        style = {"marker": marker, "markeredgecolor": PAPER}
+        ax.plot(confidence, accuracy, color=colour, label=name, **style)
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", title=title)
+    ax.set(xlabel="confidence (probability of the class said)", ylabel="share of trials right")
+    _legend_beside(ax)
+    return ax
+
+
+def adjacency(
+    matrix: np.ndarray,
+    areas: Sequence[str],
+    *,
+    order: Sequence[str] | None = None,
+    limit: float | None = None,
+    quantity: str = "weight",
+    ax: Axes | None = None,
+    title: str = "",
+) -> Axes:
+    """Directed weights between neurons, a row a source and a column a target, area by area.
+
+    Neurons of an area keep their order.
+
+    Parameters
+    ----------
+    matrix : (n_neurons, n_neurons) array
+        Weight of each pair (source, target). NaN, as on the diagonal, is grey.
+    areas : (n_neurons,) sequence of str
+        Area of each neuron.
+    order : sequence of str, optional
+        Areas from the top; by default as they first occur.
+    limit : float, optional
+        Largest value on the scale, which is symmetric about 0; by default the 99th percentile of
+        the absolute values that are not 0.
+    quantity : str
+        What the colour shows, with its unit.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+    title : str
+        What is shown.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not square with one area a neuron, or `order` lacks an area.
+    """
+    matrix, areas = np.asarray(matrix, dtype=float), np.asarray(areas)
+    names = list(dict.fromkeys(areas.tolist())) if order is None else list(order)
+    _check_adjacency(matrix, areas, names)
+    places = np.concatenate([np.flatnonzero(areas == name) for name in names])
+    sizes = np.array([np.sum(areas == name) for name in names])
+    names, sizes = [name for name, n in zip(names, sizes, strict=True) if n], sizes[sizes > 0]
+    ax = _axes(ax, figsize=(5.4, 4.6))
+    # most pairs have no weight: they must not set the scale
+    limit = _limit(matrix[matrix != 0]) if limit is None else limit
+    scale = {"cmap": SIGNED.with_extremes(bad=EMPTY), "vmin": -limit, "vmax": limit}
+    image = ax.imshow(matrix[np.ix_(places, places)], aspect="equal", **scale)
+    ends = np.cumsum(sizes)
+    for border in ends[:-1] - 0.5:
+        for line in (ax.axhline, ax.axvline):
+            line(border, color=INK, linewidth=0.6)
+    middles = ends - (sizes + 1) / 2
+    ax.set_xticks(middles, names, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks(middles, names)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set(xlabel="target, by area", ylabel="source, by area", title=title)
+    _colour_bar(image, [ax], quantity)
+    return ax
+
+
 def _axes(ax: Axes | None, figsize: tuple[float, float] | None = None) -> Axes:
     return plt.subplots(figsize=figsize)[1] if ax is None else ax
 
@@ -814,6 +1038,59 @@ def _check_spectra(lines: Mapping, fits: Mapping) -> None:
         raise ValueError(
             f"need at most {len(SERIES)} lines, and fits under their names; got "
             f"{len(lines)} lines and fits without a line: {unknown}"
+        )
+
+
+def _steps(values: np.ndarray) -> np.ndarray:
+    """Values of bins at their left edges, and the last again at its right one."""
+    return np.append(values, values[-1])
+
+
+def _checked_rows(trials: np.ndarray, times: np.ndarray, n_rows: int | None) -> int:
+    """Return the number of rows of a raster, or say what does not fit."""
+    found = int(trials.max()) + 1 if trials.size else 0
+    n_rows = found if n_rows is None else n_rows
+    whole = trials.dtype.kind in "iu" or trials.size == 0
+    if trials.shape != times.shape or trials.ndim != 1 or not whole:
+        raise ValueError(
+            "need one row, a whole number, and one time in s for each spike, (n_spikes,); got "
+            f"{trials.dtype} {trials.shape} and {times.shape}. Join the spikes of all trials."
+        )
+    if n_rows < 1 or found > n_rows or (trials.size and trials.min() < 0):
+        raise ValueError(
+            f"rows of spikes must be from 0 to {n_rows - 1}; got up to {found - 1}. Pass n_rows, "
+            "at least 1, where rows are silent."
+        )
+    return n_rows
+
+
+def _check_histograms(
+    counts: Mapping[str, np.ndarray], edges: np.ndarray, colours: Sequence[str]
+) -> None:
+    """Raise an error that says what is wrong with counts, edges or their number."""
+    shapes = {name: each.shape for name, each in counts.items()}
+    fit = all(len(s) == 2 and s[0] > 0 and s[1] == edges.size - 1 for s in shapes.values())
+    if edges.ndim != 1 or edges.size < 2 or not (np.diff(edges) > 0).all() or not fit:
+        raise ValueError(
+            "need rising edges in s, one more than bins, and counts (trial, bin) of at least one "
+            f"trial; got {edges.size} edges and counts {shapes}. Select one neuron first."
+        )
+    if not 1 <= len(counts) <= len(colours):
+        raise ValueError(f"need 1 to {len(colours)} histograms, as many as colours; got {shapes}")
+
+
+def _check_adjacency(matrix: np.ndarray, areas: np.ndarray, names: Sequence[str]) -> None:
+    """Raise an error unless the matrix is square, with a known area a neuron."""
+    if matrix.shape != areas.shape * 2 or areas.ndim != 1 or areas.size == 0:
+        raise ValueError(
+            "need a square matrix (source, target) and one area a neuron; got shapes "
+            f"{matrix.shape} and {areas.shape}. Select the same neurons from both."
+        )
+    unknown = sorted(set(areas.tolist()) - set(names))
+    if unknown or len(set(names)) != len(names):
+        raise ValueError(
+            f"order must name each area once; got {names}, without {unknown}. Add those, or leave "
+            "out their neurons."
         )
 
 

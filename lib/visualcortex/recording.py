@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+
+if TYPE_CHECKING:
+    from visualcortex.spikes import SpikeTimes
 
 SUBJECT_COLUMNS = ("species", "subject", "session", "region")
 STIMULUS_COLUMNS = ("stimulus_id", "category")
@@ -235,14 +238,30 @@ class ImageResponses(Recording):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SpikeTrains(Recording):
-    """Spike counts in bins, dimensions ``("trial", "bin", "neuron")``, whole and not negative."""
+    """Spike counts in bins, dimensions ``("trial", "bin", "neuron")``, whole and not negative.
+
+    Parameters
+    ----------
+    spikes
+        Spike times of the same neurons, also between the trials, where there are any.
+
+    Raises
+    ------
+    TypeError
+        `spikes` is of another kind.
+    ValueError
+        As `Recording`; or the responses are no counts, or `spikes` has other neurons.
+    """
+
+    spikes: SpikeTimes | None = None
 
     layouts: ClassVar[tuple[tuple[str, ...], ...]] = (("trial", "bin", "neuron"),)
 
     def __post_init__(self) -> None:
-        """Check the schema, then that the responses are counts."""
+        """Check the schema, then that the responses are counts, and the spike times."""
         super().__post_init__()
         _check_counts(self.responses)
+        _check_spikes(self.spikes, self.n_neurons)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -340,6 +359,98 @@ class Dissimilarities(_Described):
         yield "categories", f"{len(np.unique(self.category))}"
 
 
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Networks(_Described):
+    r"""Who is linked to whom: directed graphs :math:`G^{(k)}_{ij}` of the same neurons, published.
+
+    Parameters
+    ----------
+    weights
+        Dimensions ``("network", "source", "target")``: one graph a condition; NaN is no edge, and
+        no neuron is linked to itself. ``attrs`` hold ``"quantity"`` and ``"units"``.
+    networks
+        One row a graph; ``"stimulus"``, a word, each once.
+    neurons
+        One row a neuron; ``"region"``, a word, ``"unknown"`` where nobody is sure.
+    provenance
+        Source, citation, licence, checksums, preprocessing.
+    measures
+        What else is published of each edge, by name: arrays of the dimensions of `weights`, NaN
+        at the same places.
+    truth
+        What is known of the mechanism; None for real data.
+
+    Raises
+    ------
+    TypeError
+        `weights` has no named dimensions.
+    ValueError
+        Dimensions, lengths, units, columns or values are not as described.
+    """
+
+    weights: xr.DataArray
+    networks: pd.DataFrame
+    neurons: pd.DataFrame
+    provenance: Provenance
+    measures: Mapping[str, xr.DataArray] = field(default_factory=dict)
+    truth: object | None = None
+
+    layouts: ClassVar[tuple[tuple[str, ...], ...]] = (("network", "source", "target"),)
+
+    def __post_init__(self) -> None:
+        """Check the whole once, so that nothing below has to."""
+        _check_layout("weights", self.weights, self.layouts)
+        _check_graphs(self.weights)
+        _check_table("networks", self.networks, self.weights.sizes["network"], "stimulus")
+        _check_table("neurons", self.neurons, self.n_neurons, "region")
+        if self.networks["stimulus"].duplicated().any():
+            raise ValueError(
+                f"networks['stimulus'] must name every graph once; got "
+                f"{list(self.networks['stimulus'])}. Rename or drop the repeated ones."
+            )
+        for name, measure in self.measures.items():
+            _check_layout(f"measures[{name!r}]", measure, self.layouts)
+            same = measure.shape == self.weights.shape
+            if not same or (np.isfinite(measure.to_numpy()) != self.edges).any():
+                raise ValueError(
+                    f"measures[{name!r}] must be known of every edge of weights and of nothing "
+                    f"else; got another shape, or NaN elsewhere. Take both from one source."
+                )
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of neurons."""
+        return int(self.weights.sizes["source"])
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Whether there is an edge, ``(network, source, target)``."""
+        return np.isfinite(self.weights.to_numpy())
+
+    def of(self, stimulus: str) -> np.ndarray:
+        """Return the graph of one condition, ``(source, target)``, NaN where there is no edge.
+
+        Raises
+        ------
+        KeyError
+            There is no graph of that name.
+        """
+        names = list(self.networks["stimulus"])
+        if stimulus not in names:
+            raise KeyError(f"no network of {stimulus!r}; there are those of {', '.join(names)}.")
+        return self.weights.to_numpy()[names.index(stimulus)]
+
+    def _measured(self) -> xr.DataArray:
+        return self.weights
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        edges = self.edges.sum(axis=(1, 2))
+        yield "networks", ", ".join(self.networks["stimulus"])
+        yield "edges", f"{edges.min()} to {edges.max()} each"
+        regions = self.neurons["region"].value_counts(sort=False)
+        yield "regions", ", ".join(f"{n} of {region}" for region, n in regions.items())
+
+
 def _check_layout(name: str, measured: xr.DataArray, layouts: tuple[tuple[str, ...], ...]) -> None:
     if not isinstance(measured, xr.DataArray):
         raise TypeError(
@@ -421,11 +532,29 @@ def _check_finite(responses: xr.DataArray) -> None:
 
 def _check_counts(responses: xr.DataArray) -> None:
     values = responses.to_numpy()
-    wrong = int(np.sum((values < 0) | (values != np.floor(values))))
+    # trial by trial, as above
+    wrong = sum(int(np.sum((trial < 0) | (trial != np.floor(trial)))) for trial in values)
     if wrong:
         raise ValueError(
             f"spike counts must be whole and not negative; got {wrong} other values "
             f"(smallest {values.min():g}). Bin spikes, or use CalciumRecording for rates."
+        )
+
+
+def _check_spikes(spikes: SpikeTimes | None, n_neurons: int) -> None:
+    if spikes is None:
+        return
+    from visualcortex.spikes import SpikeTimes  # compiles its loops: not for every recording
+
+    if not isinstance(spikes, SpikeTimes):
+        raise TypeError(
+            f"spikes must be SpikeTimes; got {type(spikes).__name__}. Make them with "
+            f"SpikeTimes.from_lists."
+        )
+    if spikes.n_units != n_neurons:
+        raise ValueError(
+            f"spikes must have the {n_neurons} neurons of responses; got {spikes.n_units}. Select "
+            f"the same neurons from both."
         )
 
 
@@ -511,6 +640,32 @@ def _check_distinct(stimuli: pd.DataFrame) -> None:
         raise ValueError(
             f"stimuli['stimulus_id'] must name every image once; got {repeated.iloc[0]!r} more "
             f"than once. Average or drop the repeated images."
+        )
+
+
+def _check_graphs(weights: xr.DataArray) -> None:
+    values = weights.to_numpy()
+    _check_real("weights", values)
+    if 0 in values.shape or values.shape[1] != values.shape[2]:
+        raise ValueError(
+            f"weights must hold at least one square matrix (source, target); got shape "
+            f"{values.shape}. Check the selection."
+        )
+    loops = np.isfinite(np.diagonal(values, axis1=1, axis2=2)).sum()
+    if loops or np.isinf(values).any():
+        raise ValueError(
+            f"weights must be NaN where there is no edge, also on the diagonal, and finite "
+            f"elsewhere; got {loops} on the diagonal and {np.isinf(values).sum()} infinite ones. "
+            f"Write NaN there."
+        )
+
+
+def _check_table(name: str, table: pd.DataFrame, n: int, column: str) -> None:
+    if len(table) != n or column not in table:
+        raise ValueError(
+            f"{name} must have {n} rows, as weights has, and a column {column!r}; got {len(table)} "
+            f"rows of {list(table.columns)}. Select the same from both, and write 'unknown' where "
+            f"something is not known."
         )
 
 
