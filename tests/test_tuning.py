@@ -1,13 +1,18 @@
 """A search finds what is good, ends what is bad, and sees nothing but the losses it is given."""
 
+import gc
+import importlib
 import logging
 import random
+import sys
+import types
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 
-from visualcortex.tuning import search, trial_table
+from visualcortex.tuning import _started, best_settings, search, search_on_ray, trial_table
 
 BEST = {"x": 2.0, "rate": 1e-2}
 
@@ -233,3 +238,133 @@ def test_the_table_has_a_row_a_trial():
     assert (table["steps"] == 2).all()
     assert (table["loss"][done] == 3).all()  # what was returned, not the last report
     assert (table["state"] == np.where(done, "complete", "pruned")).all()
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    """Ray, running, told to send no statistics."""
+    pytest.importorskip("ray", reason="needs the extra [ray]")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    started = importlib.import_module("ray")
+    try:
+        started.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    except Exception as error:
+        if "timed out during startup" in str(error):
+            pytest.skip("Ray did not start in time on this machine, which is busy")
+        raise
+    yield started
+    started.shutdown()
+    gc.collect()  # what it leaves to the collector is not for other tests to judge
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore")
+def test_ray_searches_the_same_space(ray, tmp_path):
+    """Trials ended early, trials that diverge, the columns of the other table; and an error."""
+
+    def square(trial):
+        # local, as is what it calls: Ray's processes cannot import this file
+        x = trial.suggest_float("x", -5.0, 5.0)
+        return {"length": x, "power": 2, "kind": trial.suggest_categorical("kind", ["a", "b"])}
+
+    def walk(settings, report):
+        assert set(settings) == {"length", "power", "kind"}
+        value = (settings["length"] - 2) ** settings["power"]
+        for step in (1, 2, 3):
+            report(step, float("nan") if settings["length"] > 4 else value + 1 / step)
+        return value
+
+    table = search_on_ray(
+        square, walk, n_trials=12, max_steps=3, storage=tmp_path, n_parallel=1, reduction=2
+    )
+    assert ray.is_initialized()  # it was before
+    assert list(table.columns) == ["loss", "steps", "state", "x", "kind"]
+    assert table.index.name == "trial"
+    assert table.index.tolist() == list(range(12))
+    x, done, wild = table["x"], table["state"] == "complete", table["x"] > 4
+    assert np.allclose(table["loss"][done], (x[done] - 2) ** 2)
+    assert (table["steps"][done] == 3).all()
+    ended = ~done & ~wild
+    assert ended.any()
+    assert np.allclose(table["loss"][ended], (x[ended] - 2) ** 2 + 1 / table["steps"][ended])
+    assert table["loss"][wild].isna().all()
+    assert not done[wild].any()
+    # one at a time, the seed decides what is tried: as in a search of Optuna's own
+    drawn = trial_table(search(square, lambda s, report: 0.0, n_trials=4, progress=False))
+    assert np.allclose(drawn["x"], x[:4])
+
+    def wrong(settings, report):
+        raise KeyError("no such layer")
+
+    with pytest.raises(RuntimeError, match="(?s)1 of 1 trials.*no such layer"):
+        search_on_ray(square, wrong, n_trials=1, max_steps=3, storage=tmp_path, n_parallel=1)
+
+
+@pytest.mark.parametrize(
+    ("running", "address", "given"),
+    [
+        (False, None, {"num_cpus": 3}),
+        (False, "auto", {"address": "auto"}),
+        (True, None, None),
+    ],
+)
+def test_ray_ends_if_it_was_begun_here(running, address, given):
+    seen = []
+    stand_in = types.SimpleNamespace(
+        is_initialized=lambda: running,
+        init=lambda **options: seen.append(options),
+        shutdown=lambda: seen.append("end"),
+    )
+
+    def fail():
+        with _started(stand_in, address, 3):
+            raise KeyError("within")
+
+    with pytest.raises(KeyError, match="within"):
+        fail()
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
+    assert seen == ([] if given is None else [given | quiet, "end"])
+
+
+def test_without_ray_an_error_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "ray.tune", raising=False)
+    with pytest.raises(ImportError, match=r"visualcortex-book\[ray\].*or use search"):
+        search_on_ray(space, descent, n_trials=1, max_steps=1, storage=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"n_trials": 0}, {"max_steps": 0}, {"grace": 4}, {"reduction": 1}, {"n_parallel": 0}],
+)
+def test_numbers_for_ray_are_checked(changes, tmp_path):
+    numbers = {"n_trials": 2, "max_steps": 3} | changes
+    with pytest.raises(ValueError, match="need at least 1 trial"):
+        search_on_ray(space, descent, **numbers, storage=tmp_path)
+
+
+def test_the_settings_of_the_best_trial_are_those_it_had():
+    tried = []
+
+    def space(trial):
+        return {
+            "width": trial.suggest_int("size", 1, 9) * 10,
+            "kind": trial.suggest_categorical("kind", ["a", "b"]),
+            "rate": trial.suggest_float("rate", 0.1, 1, log=True),
+        }
+
+    def objective(settings, report):
+        tried.append(settings)
+        return settings["width"] + settings["rate"]
+
+    study = search(space, objective, n_trials=6, seed=2, progress=False)
+    best = best_settings(space, trial_table(study))
+    assert best == min(tried, key=lambda s: s["width"] + s["rate"])
+    assert isinstance(best["width"], int)
+
+
+def test_without_a_finished_trial_there_are_no_best_settings():
+    table = pd.DataFrame({"loss": [1.0], "steps": [1], "state": ["pruned"]})
+    with pytest.raises(ValueError, match="finished trial"):
+        best_settings(lambda trial: {}, table)
