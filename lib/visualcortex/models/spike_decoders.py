@@ -53,7 +53,8 @@ class SpikeDecoder(ClassifierMixin, BaseEstimator):
     - "gcn": a graph convolution (Kipf & Welling 2017) of neurons with their time courses;
     - "gatv2": graph attention (Brody et al. 2022) instead;
     - "stgat": messages over a graph of neurons in each bin, weighted by attention and added to the
-      counts (`visualcortex.models.spike_networks.Messages`), then a GRU over bins.
+      counts (`visualcortex.models.spike_networks.Messages`), then attention among bins, as
+      "transformer", or a GRU.
 
     Bias: the validation loss of the epoch kept is the lowest of many and too good: report a test
     set. A learned graph is what helps to tell images apart; nothing in this loss asks for
@@ -82,6 +83,8 @@ class SpikeDecoder(ClassifierMixin, BaseEstimator):
         Sources of each neuron in graphs "random" and "correlation".
     n_features : int
         Features of the attention of "stgat"; 0 for none.
+    temporal : {"transformer", "gru", "lstm"}
+        What reads the bins of "stgat" after the messages.
     channels : int
         Numbers that "gcn" and "gatv2" give each neuron.
     hidden : int
@@ -135,17 +138,18 @@ class SpikeDecoder(ClassifierMixin, BaseEstimator):
         rank: int | None = 16,
         per_bin: bool = False,
         dale: str | np.ndarray | None = None,
-        sparsity: float = 0.0,
+        sparsity: float = 10.0,
         n_sources: int = 10,
         n_features: int = 2,
+        temporal: str = "transformer",
         channels: int = 2,
         hidden: int = 64,
         n_code: int = 64,
         n_networks: int = 1,
         n_epochs: int = 15,
         patience: int | None = None,
-        batch_size: int = 64,
-        learning_rate: float = 3e-3,
+        batch_size: int = 128,
+        learning_rate: float = 8e-3,
         weight_decay: float = 0.3,
         dropout: float = 0.5,
         label_smoothing: float = 0.1,
@@ -161,6 +165,7 @@ class SpikeDecoder(ClassifierMixin, BaseEstimator):
         self.sparsity = sparsity
         self.n_sources = n_sources
         self.n_features = n_features
+        self.temporal = temporal
         self.channels = channels
         self.hidden = hidden
         self.n_code = n_code
@@ -344,10 +349,10 @@ class SpikeDecoder(ClassifierMixin, BaseEstimator):
         n_bins, n_neurons = self.scaler_.shape_
         if self.architecture == "mlp":
             return Perceptron(n_bins * n_neurons, self.hidden, self.n_code, self.dropout)
-        if self.architecture == "transformer":
+        kind = self.temporal if self.architecture == "stgat" else self.architecture
+        if kind == "transformer":
             return Transformer(n_bins, n_neurons, self.hidden, self.n_code)
-        if self.architecture in ("lstm", "gru", "stgat"):
-            kind = "lstm" if self.architecture == "lstm" else "gru"
+        if kind in ("lstm", "gru"):
             return Recurrent(kind, n_neurons, self.hidden, self.n_code)
         if self.architecture == "linear" or fixed is None:
             return None
@@ -449,7 +454,7 @@ def search_space(architecture: str) -> Space:
     def space(trial: Any) -> Settings:
         settings = {
             "architecture": architecture,
-            "learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-2, log=True),
+            "learning_rate": trial.suggest_float("learning_rate", 2e-3, 2e-2, log=True),
             "weight_decay": trial.suggest_float("weight_decay", 1e-2, 3.0, log=True),
             "dropout": trial.suggest_float("dropout", 0.2, 0.7),
             "n_code": trial.suggest_int("n_code", 16, 128, log=True),
@@ -462,6 +467,7 @@ def search_space(architecture: str) -> Space:
         if architecture == "stgat":
             settings["rank"] = trial.suggest_int("rank", 2, 32, log=True)
             settings["n_features"] = trial.suggest_categorical("n_features", [0, 2, 4])
+            settings["sparsity"] = trial.suggest_float("sparsity", 0.1, 100, log=True)
         return settings
 
     return space
@@ -504,7 +510,10 @@ def _check_settings(decoder: SpikeDecoder, validation: object, report: object) -
             f"need at least {least}, a positive learning rate, and dropout and label smoothing in "
             f"[0, 1); got {low}, {decoder.learning_rate} and {shares}"
         )
-    if decoder.architecture == "transformer" and decoder.hidden % N_HEADS:
+    if decoder.temporal not in ("transformer", "gru", "lstm"):
+        raise ValueError(f"temporal must be transformer, gru or lstm; got {decoder.temporal!r}")
+    kind = decoder.temporal if decoder.architecture == "stgat" else decoder.architecture
+    if kind == "transformer" and decoder.hidden % N_HEADS:
         raise ValueError(f"hidden must be a multiple of {N_HEADS}; got {decoder.hidden}")
     if validation is None and (report is not None or decoder.patience is not None):
         raise ValueError("report and patience need validation trials; pass validation=(X, y)")

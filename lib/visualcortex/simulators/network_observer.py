@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -14,9 +15,18 @@ from visualcortex.simulators.spiking_network import STEP_MS, Synapses
 LEAD_MS = 250  # ms before a scene in which spikes still matter: twelve times the slowest decay
 
 
-def scene_log_likelihood(
-    truth: ProbesTruth, trials: np.ndarray, *, recorded_only: bool = False
-) -> np.ndarray:
+class SceneLogLikelihood(NamedTuple):
+    """Log-likelihood of each scene, ``(trial, scene)``, up to a constant in each trial.
+
+    ``network`` is of the spikes of all neurons, an upper bound on every decoder; ``recorded`` of
+    those of the recorded units alone, the others being given.
+    """
+
+    network: np.ndarray
+    recorded: np.ndarray
+
+
+def scene_log_likelihood(truth: ProbesTruth, trials: np.ndarray) -> SceneLogLikelihood:
     r"""Log-likelihood of each scene, given all that happened otherwise.
 
     With the input :math:`a_{s,i}\,k_i(t)` that scene *s* would add to neuron *i*, and the rate
@@ -32,21 +42,20 @@ def scene_log_likelihood(
     that can be said from all that, hence an upper bound on every decoder of the recorded spikes,
     too high by what nobody without that knowledge could use.
 
+    A second observer takes the spikes of hidden neurons as given, and reads the recorded ones.
+    That is closer to what can be reached, but no bound, since it does not use what hidden spikes
+    say of the scene.
+
     Parameters
     ----------
     truth
         Of a simulated recording.
     trials
         Positions of trials of that recording, ``(trial,)``.
-    recorded_only
-        Leave out the terms of hidden neurons: an observer who takes the spikes of hidden neurons
-        as given, and reads the recorded ones. Closer to what can be reached; no bound, since it
-        does not use what hidden spikes say of the scene.
 
     Returns
     -------
-    numpy.ndarray
-        ``(trial, scene)``, up to a constant in each trial.
+    SceneLogLikelihood
 
     Raises
     ------
@@ -62,13 +71,17 @@ def scene_log_likelihood(
     slots = truth.shown[trials]
     counts, hazards = _given(truth, slots)  # (trial, step, neuron)
     session, softness = truth.session, truth.membrane.softness
-    units = truth.recorded if recorded_only else np.arange(len(truth.cells))
-    course = session.courses[units, :SLOT_STEPS].T  # (step, neuron)
-    gain = session.drive[:, None, units] * course / softness  # (scene, step, neuron)
-    gain = gain.reshape(len(gain), -1)
-    spikes = counts[:, :, units].reshape(len(trials), -1)
-    expected = hazards[:, :, units].reshape(len(trials), -1)
-    return spikes @ gain.T - expected @ np.exp(gain).T
+    course = session.courses[:, :SLOT_STEPS].T  # (step, neuron)
+    gain = session.drive[:, None] * course / softness  # (scene, step, neuron)
+
+    def read(units: np.ndarray) -> np.ndarray:
+        """Sum the terms of some neurons."""
+        each, spikes, expected = (
+            x[:, :, units].reshape(len(x), -1) for x in (gain, counts, hazards)
+        )
+        return spikes @ each.T - expected @ np.exp(each).T
+
+    return SceneLogLikelihood(read(np.arange(len(truth.cells))), read(truth.recorded))
 
 
 def _given(truth: ProbesTruth, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
