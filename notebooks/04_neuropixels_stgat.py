@@ -66,38 +66,31 @@ import bookpress
 import visualcortex
 from visualcortex import figures, tuning
 from visualcortex.connectivity import BinnedSpikes, coupling_scores, cross_correlograms
-from visualcortex.evaluation import (
-    accuracy_table,
-    blocked_parts,
-    bootstrap_mean,
-    calibration,
-    conformal_sets,
-    expected_calibration_error,
-    intervals,
-    nearest_image,
-    negative_log_likelihood,
-    paired_difference,
-    reliability_curve,
-    set_scores,
-    shuffled_folds,
-    top_k_correct,
-)
-from visualcortex.models import spike_baselines, spike_decoders
-from visualcortex.models.readouts import ShrinkageLDA
-from visualcortex.models.reconstruction import (
-    reconstruct_held_out,
-    reconstruction_scores,
-    reconstruction_test,
-)
-from visualcortex.models.ridge import MultiTargetRidge
-from visualcortex.models.spike_baselines import baseline
-from visualcortex.models.spike_decoders import SpikeDecoder
 from visualcortex.simulators.network_observer import scene_log_likelihood
 from visualcortex.spikes import count_spikes
 
 run = bookpress.begin("04_neuropixels_stgat")
 figures.use_style()
 rng = np.random.default_rng(seed)
+
+# %% [markdown]
+# Models, and what judges them:
+
+# %%
+from visualcortex.evaluation import (
+    blocked_parts,
+    bootstrap_mean,
+    calibration,
+    intervals,
+    nearest_image,
+    paired,
+    shuffled_folds,
+)
+from visualcortex.models import reconstruction, spike_baselines, spike_decoders
+from visualcortex.models.readouts import ShrinkageLDA
+from visualcortex.models.ridge import MultiTargetRidge
+from visualcortex.models.spike_baselines import baseline
+from visualcortex.models.spike_decoders import SpikeDecoder
 
 # %% tags=["hide-input"]
 NETWORKS = ("linear", "mlp", "lstm", "gru", "transformer", "gcn", "gatv2")
@@ -163,7 +156,7 @@ example = int(np.argmax(spread))
 favourite = int(np.argmax(by_scene[:, example]))
 onsets = starts[scene == favourite]
 ticks = [(k, recording.spikes.of(example) - t) for k, t in enumerate(onsets)]
-ticks = [(k, t[(t >= -0.1) & (t < 0.4)]) for k, t in ticks]
+ticks = [(k, t[(t >= -0.1) & (t < 0.45)]) for k, t in ticks]
 first = starts[len(starts) // 2]
 window = recording.spikes.between(first, first + 1.0)
 
@@ -177,10 +170,15 @@ for line in np.flatnonzero(areas[1:] != areas[:-1]) + 0.5:
     axes[0].axhline(line, color=figures.CEILING, linewidth=0.8)
 figures.spike_raster(
     np.concatenate([np.full(len(t), k) for k, t in ticks]), np.concatenate([t for _, t in ticks]),
-    n_rows=len(onsets), window=(-0.1, 0.4), stimulus=(0, 0.25), ax=axes[1],
+    n_rows=len(onsets), window=(-0.1, 0.45), stimulus=(0, 0.25), ax=axes[1],
     title=f"neuron {example}, scene {favourite}",
 )
 plt.show()
+
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
+assert sum(((t >= latency) & (t < latency + 0.25)).sum() for _, t in ticks) == (
+    counts[scene == favourite][:, :, example].sum()
+), "ticks and counts are the same spikes"
 
 # %% [markdown]
 # Responses follow the onset after a latency that grows from area to area, and outlast the scene: the first
@@ -225,9 +223,9 @@ images = recording.images
 drawn = None
 if images is not None:
     folds = shuffled_folds(np.zeros(n_scenes, int), 10, rng=rng)
-    drawn = reconstruct_held_out(responses, images, folds, n_components=40, progress=False)
-    seen = reconstruction_test(images, drawn, rng=rng, n_permutations=500)
-    likeness = reconstruction_scores(images, drawn)
+    drawn = reconstruction.reconstruct_held_out(responses, images, folds, n_components=40, progress=False)
+    seen = reconstruction.reconstruction_test(images, drawn, rng=rng, n_permutations=500)
+    likeness = reconstruction.reconstruction_scores(images, drawn)
 
 # %% tags=["hide-input", "hide-output"]
 if drawn is not None:
@@ -421,21 +419,21 @@ def probabilities(name: str) -> np.ndarray:
 said = {name: probabilities(name) for name in fitted}
 top1 = {name: p.argmax(axis=2) == truly for name, p in said.items()}
 top5 = {
-    name: np.stack([top_k_correct(one, truly, 5) for one in p]) if name not in SCORED
+    name: np.stack([calibration.top_k_correct(one, truly, 5) for one in p]) if name not in SCORED
     else (np.argsort(p, axis=2)[:, :, -5:] == truly[:, None]).any(axis=2)
     for name, p in said.items()
 }
 sure = [name for name in said if name not in SCORED]
-nats = {n: np.stack([negative_log_likelihood(p, truly) for p in said[n]]) for n in sure}
-ece = {n: np.mean([expected_calibration_error(p, truly) for p in said[n]]) for n in sure}
+nats = {n: np.stack([calibration.negative_log_likelihood(p, truly) for p in said[n]]) for n in sure}
+ece = {n: np.mean([calibration.expected_calibration_error(p, truly) for p in said[n]]) for n in sure}
 
 # %% [markdown]
 # Trials are drawn in blocks of neighbours in time, the same for all decoders, and seeds with them.
 
 # %%
 resampled = {"block": 20, "n_resamples": n_resamples}
-table = accuracy_table(top1, rng=np.random.default_rng(seed), **resampled)
-table5 = accuracy_table(top5, rng=np.random.default_rng(seed), **resampled)
+table = paired.accuracy_table(top1, rng=np.random.default_rng(seed), **resampled)
+table5 = paired.accuracy_table(top5, rng=np.random.default_rng(seed), **resampled)
 shown = table[["value", "low", "high"]].rename(columns={"value": "accuracy"})
 shown = shown.assign(
     top_5=table5["value"],
@@ -507,12 +505,12 @@ if with_graph and without_graph:
     ))
     others = [rival, *(n for n in kinds if n.startswith("ST-GAT") and n != "ST-GAT static")]
     differences = {
-        n: paired_difference(
+        n: paired.paired_difference(
             top1["ST-GAT static"], top1[n], rng=np.random.default_rng(seed), **resampled
         )
         for n in others
     }
-    nats_saved = paired_difference(
+    nats_saved = paired.paired_difference(
         -nats["ST-GAT static"], -nats["ST-GAT no messages"],
         rng=np.random.default_rng(seed), **resampled,
     )
@@ -576,10 +574,10 @@ for n in shown_sure:
     log_test = np.log(said[n][0] + 1e-12)
     warm[n] = calibration.temperature(log_validation, scene[parts.validation])
     cool = [np.exp(calibration.tempered(p, warm[n])) for p in (log_validation, log_test)]
-    curves[n] = reliability_curve(said[n][0], truly)
-    curves[n + ", tempered"] = reliability_curve(cool[1], truly)
-    sets = conformal_sets(cool[0], scene[parts.validation], cool[1], level=0.9)
-    cover[n] = set_scores(sets, truly)
+    curves[n] = calibration.reliability_curve(said[n][0], truly)
+    curves[n + ", tempered"] = calibration.reliability_curve(cool[1], truly)
+    sets = calibration.conformal_sets(cool[0], scene[parts.validation], cool[1], level=0.9)
+    cover[n] = calibration.set_scores(sets, truly)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Share of test trials that are right against how sure the decoder was, as it is (left) and after a temperature was fitted to validation trials (right). Dashed: calibrated.", "name": "fig-04-calibration"}, "image": {"alt": "Two panels of rising curves about a dashed diagonal, closer to it in the right one."}}
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.6))
@@ -592,6 +590,12 @@ for ax, after in zip(axes, (False, True), strict=True):
         )
 plt.show()
 
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
+for n in shown_sure:
+    raw, cooled = (curves[n + end] for end in ("", ", tempered"))
+    assert raw["n"].sum() == cooled["n"].sum() == len(truly), "every trial is in one bin"
+    assert 0.5 < np.mean(cover[n].covered) <= 1, "sets hold the true scene most of the time"
+
 # %% tags=["hide-input", "hide-output"]
 for n in shown_sure:
     covered = bootstrap_mean(cover[n].covered, block=20, rng=rng)
@@ -603,12 +607,6 @@ for n in shown_sure:
         f"{float(np.mean(cover[n].size)):.1f} scenes on average. Chance: what is asked for.",
     ))
 
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
-for n in shown_sure:
-    raw, cooled = (curves[n + end] for end in ("", ", tempered"))
-    assert raw["n"].sum() == cooled["n"].sum() == len(truly), "every trial is in one bin"
-    assert 0.5 < np.mean(cover[n].covered) <= 1, "sets hold the true scene most of the time"
-
 # %% [markdown]
 # ### When, where, and from how many
 #
@@ -618,6 +616,7 @@ for n in shown_sure:
 
 # %%
 edges = np.arange(-0.05, 0.351, 0.05)
+first_slice = int(np.argmax(edges > -1e-9))
 slices = count_spikes(recording.spikes, starts, edges)  # (trial, slice, neuron)
 before_it = recording.trials["previous"].to_numpy()
 follows = before_it >= 0
@@ -685,8 +684,12 @@ figures.dot_plot(
 )
 plt.show()
 
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
+assert np.mean(by_number[numbers[-1]]) > np.mean(by_number[numbers[0]]), "more neurons read more"
+if truth is not None:
+    assert over_time["scene before"][first_slice].low > 2 / n_scenes, "the scene before is there"
+
 # %% tags=["hide-input", "hide-output"]
-first_slice = int(np.argmax(edges >= 0))
 run.record(
     bookpress.Claim.of(
         "previous_scene", over_time["scene before"][first_slice], unit="accuracy",
@@ -704,11 +707,6 @@ run.record(
     ),
 )
 run.quote(fewest=fewest, finer_1=finer[1], finer_5=finer[5], finer_10=finer[10])
-
-# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
-assert np.mean(by_number[numbers[-1]]) > np.mean(by_number[numbers[0]]), "more neurons read more"
-if truth is not None:
-    assert over_time["scene before"][first_slice].low > 2 / n_scenes, "the scene before is there"
 
 # %% [markdown]
 # In the first slice after an onset, the scene *before* is read in {glue:text}`previous_scene:.3f` of the
