@@ -417,15 +417,18 @@ def probabilities(name: str) -> np.ndarray:
 
 
 said = {name: probabilities(name) for name in fitted}
+sure = [name for name in said if name not in SCORED]
 top1 = {name: p.argmax(axis=2) == truly for name, p in said.items()}
 top5 = {
-    name: np.stack([calibration.top_k_correct(one, truly, 5) for one in p]) if name not in SCORED
-    else (np.argsort(p, axis=2)[:, :, -5:] == truly[:, None]).any(axis=2)
+    name: (np.argsort(p, axis=2)[:, :, -5:] == truly[:, None]).any(axis=2)
     for name, p in said.items()
 }
-sure = [name for name in said if name not in SCORED]
-nats = {n: np.stack([calibration.negative_log_likelihood(p, truly) for p in said[n]]) for n in sure}
-ece = {n: np.mean([calibration.expected_calibration_error(p, truly) for p in said[n]]) for n in sure}
+nats = {
+    n: np.stack([calibration.negative_log_likelihood(p, truly) for p in said[n]]) for n in sure
+}
+ece = {
+    n: np.mean([calibration.expected_calibration_error(p, truly) for p in said[n]]) for n in sure
+}
 
 # %% [markdown]
 # Trials are drawn in blocks of neighbours in time, the same for all decoders, and seeds with them.
