@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -234,10 +233,15 @@ class TestCalibration:
     """What `Probes` says that it is calibrated to, at the published sizes."""
 
     def test_a_support_vector_machine_on_93_units_of_v1(self):
-        counts = whole_session().responses.to_numpy()[:, :, :93].sum(axis=1)
-        folds = KFold(5)
-        found = cross_val_score(SVC(gamma="scale"), counts, whole_session().stimulus, cv=folds)
-        assert found.mean() == pytest.approx(0.478, abs=0.06)
+        # sessions differ, as real ones do: the mean over five of them is what is calibrated
+        found = []
+        for seed in range(1, 6):
+            v1 = Probes(areas=("VISp",), n_units=(93,), bins=1, grey_minutes=0.1).simulate(seed)
+            counts, scene = v1.responses.to_numpy()[:, 0], v1.stimulus
+            n_train = round(0.8 * len(scene))
+            machine = SVC(gamma="scale").fit(counts[:n_train], scene[:n_train])
+            found.append(machine.score(counts[n_train:], scene[n_train:]))
+        assert np.mean(found) == pytest.approx(0.478, abs=0.05)
 
     def test_principal_components_of_two_thousand_units(self):
         areas = ("VISp", "VISl", "VISrl", "VISal", "VISpm", "VISam", "LGd", "LP", "CA1")

@@ -22,8 +22,15 @@ from visualcortex.models.spike_networks import (
 from visualcortex.tuning import search, trial_table
 
 N_NEURONS, N_BINS, N_CLASSES = 12, 3, 5
-QUICK = {"device": "cpu", "hidden": 16, "n_code": 12, "n_sources": 3, "channels": 2}
-QUICK["learning_rate"] = 0.01  # few trials make few steps
+QUICK = {
+    "sparsity": 0.0,
+    "device": "cpu",
+    "hidden": 16,
+    "n_code": 12,
+    "n_sources": 3,
+    "channels": 2,
+}
+QUICK |= {"learning_rate": 0.01, "batch_size": 64}  # few trials make few steps
 # every architecture, and every source of a graph
 CASES = {name: {"architecture": name} for name in ARCHITECTURES} | {
     "stgat none": {"graph": "none"},
@@ -421,7 +428,7 @@ def test_spaces_ask_for_the_settings_of_their_architecture():
         asked[name] = set(settings)
         assert settings == {"architecture": name} | trial.params
         clone(SpikeDecoder(**settings))
-    assert asked["stgat"] - asked["linear"] == {"hidden", "rank", "n_features"}
+    assert asked["stgat"] - asked["linear"] == {"hidden", "rank", "n_features", "sparsity"}
     assert asked["gcn"] - asked["linear"] == {"channels", "n_sources"}
 
 

@@ -474,13 +474,14 @@ def search_space(architecture: str) -> Space:
 
 
 def _loss(network: SpikeNetwork, smoothing: float, sparsity: float) -> Any:
-    """Cross-entropy; with smoothed labels and the price of a graph in training alone."""
+    """Cross-entropy; with smoothed labels and the price of a learned graph in training alone."""
+    learned = network.messages is not None and not isinstance(network.messages.graph, FixedGraph)
 
     def loss(logits: Tensor, targets: tuple[Tensor, ...]) -> Tensor:
         if not network.training:
             return functional.cross_entropy(logits, targets[0])
         value = functional.cross_entropy(logits, targets[0], label_smoothing=smoothing)
-        if sparsity and network.messages is not None:
+        if sparsity and learned:
             value = value + sparsity * network.messages.graph().abs().mean()
         return value
 
