@@ -440,8 +440,8 @@ table5 = paired.accuracy_table(top5, rng=np.random.default_rng(seed), **resample
 shown = table[["value", "low", "high"]].rename(columns={"value": "accuracy"})
 shown = shown.assign(
     top_5=table5["value"],
-    log_loss=pd.Series({n: x.mean() for n, x in nats.items()}),
-    calibration_error=pd.Series(ece),
+    log_loss=pd.Series({n: x.mean() for n, x in nats.items()}, dtype=float),
+    calibration_error=pd.Series(ece, dtype=float),
 )
 shown.round(3)
 

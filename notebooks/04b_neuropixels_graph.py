@@ -445,8 +445,9 @@ else:
 # units makes {glue:text}`auroc_few_known:.3f` ({glue:text}`auroc_few_known_low:.3f` to
 # {glue:text}`auroc_few_known_high:.3f`) with {glue:text}`least_known` neurons known, and
 # {glue:text}`auroc_all_known:.3f` ({glue:text}`auroc_all_known_low:.3f` to
-# {glue:text}`auroc_all_known_high:.3f`) with {glue:text}`most_known`: what is not recorded takes part in every
-# correlation {cite}`das2020`.
+# {glue:text}`auroc_all_known_high:.3f`) with {glue:text}`most_known`. The difference is what hidden neurons cost
+# this method at this length; how they can mislead it in general is known {cite}`das2020`. Methods that look at
+# one pair at a time do not depend on who else is recorded, for better and for worse.
 #
 # ### A real anchor
 #
