@@ -146,7 +146,7 @@ run.quote(
 # %%
 raw = connectivity.cross_correlograms(binned, 60)  # (source, target, lag)
 jittered = connectivity.jitter_expectation(binned, jitter_ms, 60)
-corrected = connectivity.jitter_corrected(binned, window=jitter_ms, max_lag=60)
+corrected = connectivity.jitter_corrected(binned, window=jitter_ms, max_lag=100)
 
 # %% [markdown]
 # A synapse shows as a bump or dent at the lags of its postsynaptic potential, on one side only. `coupling_scores`
