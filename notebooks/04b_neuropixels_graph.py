@@ -41,7 +41,7 @@ session: int = 791319847  # which session of allen_neuropixels [700000000, 90000
 area: str = "all"  # areas of allen_neuropixels, with commas between: VISp,VISl
 n_units: int = 200  # most active units that are kept [10, 1000]
 minutes: float = 120.0  # of the simulated session in all [30, 300]
-fit_minutes: float = 20.0  # of it that models of all neurons at once are fitted to [2, 300]
+fit_minutes: float = 12.0  # of it that models of all neurons at once are fitted to [2, 300]
 jitter_ms: int = 25  # window of the jitter, ms [5, 100]
 n_networks: int = 2  # networks of each kind, each with a seed of its own [2, 20]
 n_epochs: int = 10  # passes over the training trials of a decoder [1, 10000]
@@ -194,7 +194,7 @@ else:
 fires = slices.reshape(-1, len(kept)).any(axis=0)  # silent units have no partner
 scores["lagged correlation"] = connectivity.lagged_correlation(slices)
 scores["partial correlation"] = connectivity.partial_correlation(slices, lag=1)
-glm_part = slices[: 60 * 200 * 6] if spikes is not None else slices  # six minutes at most
+glm_part = slices[: 60 * 200 * 3] if spikes is not None else slices  # three minutes at most
 glm = connectivity.CouplingGLM(2, alpha=1e-3).fit(glm_part)
 scores["linear model"] = glm.scores_
 
