@@ -151,6 +151,8 @@ corrected = connectivity.jitter_corrected(binned, window=jitter_ms, max_lag=100)
 # %% [markdown]
 # A synapse shows as a bump or dent at the lags of its postsynaptic potential, on one side only. `coupling_scores`
 # fits such a shape for either direction to every correlogram {cite}`kobayashi2019`.
+# The shape was settled on other simulated sessions, whose synapses were looked at: the decay of the potential,
+# and that no slow bump is fitted besides.
 
 # %%
 scores = {

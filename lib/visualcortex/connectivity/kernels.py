@@ -23,8 +23,9 @@ def coupling_scores(
     strong synapse one way from looking like a weak one the other way.
 
     Bias: shared input and chains of synapses at these lags count as synapses; with much of it,
-    subtract the expectation under jitter first, at the price of slow synapses. The standard error
-    leaves out that neurons are not Poisson.
+    subtract the expectation under jitter first, at the price of slow synapses. That no slow bump is
+    fitted besides was chosen by known synapses of a simulation, in which shared input is mild. The
+    standard error leaves out that neurons are not Poisson.
 
     Parameters
     ----------
