@@ -3,8 +3,9 @@ PYTHON ?= python3.11
 UV_VERSION := 0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
-# uv does not read pip's configuration: hand on a folder of wheels where one is set.
-UV_INSTALL = $(BIN)/uv pip install --quiet $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
+# uv does not read pip's configuration: hand on a folder of wheels where one is set. Nor does it
+# compile what it installs, which each new process would then do again where none may write it.
+UV_INSTALL = $(BIN)/uv pip install --quiet --compile-bytecode $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 
 .DEFAULT_GOAL := help
 .PHONY: help book test test-core lint lab run real links clean lock env
@@ -34,7 +35,7 @@ $(VENV)/.complete: requirements.lock pyproject.toml
 test-core:  ## the library's tests on numpy 2, without allensdk and the press
 	$(PYTHON) -m venv .venv-core
 	.venv-core/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	.venv-core/bin/uv pip install --quiet $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) --python .venv-core/bin/python torch==2.13.0 'numpy>=2' -e '.[test]'
+	.venv-core/bin/uv pip install --quiet --compile-bytecode $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) --python .venv-core/bin/python torch==2.13.0 'numpy>=2' -e '.[test]'
 	.venv-core/bin/python -m pytest -m "not press and not allen" $(ARGS)
 
 lab: env  ## JupyterLab on the chapters

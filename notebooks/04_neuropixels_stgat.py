@@ -406,6 +406,10 @@ if with_graph:
 # ## Evaluation
 #
 # ### All decoders, on the same test trials, once
+#
+# Every choice is made by now, on validation trials. The first look at the data held these stretches too, and
+# exhibits further down look at them again, to show how a result grows with time or neurons and what mistakes
+# do to it; nothing is chosen there.
 
 # %%
 truly = scene[parts.test]
@@ -467,7 +471,8 @@ run.record(
             intervals.Interval(row.value, row.low, row.high), unit="accuracy", chance=1 / n_scenes,
             ceiling=top, n=len(truly), held_out="the last fifth of each stretch, looked at once",
             note=f"{row.n_seeds} trainings. Interval over blocks of twenty trials and seeds. "
-            "Ceiling: an observer who knows the network.",
+            "Ceiling: an observer who knows the network. Exhibits look at these trials again; "
+            "nothing is chosen there.",
         )
         for name, row in zip(table.index, table.itertuples(), strict=True)
     )

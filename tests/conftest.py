@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # threads of several processes wait for each other in every small matrix product
+    # threads of several processes wait for each other in every small matrix product; numba's pool
+    # sets the number of threads of torch anew
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 # Real recordings are never part of the repository: a folder beside it, or one named by the user.
@@ -58,6 +60,31 @@ run.record(
 run.quote(n_draws=n_draws)
 """
 
+TINY_BOOK = {
+    "notebooks/01_tiny.py": TINY_CHAPTER,
+    "book/index.md": (
+        "# Tiny\n\nAcross pages: {glue:text}`chapters/01_tiny.ipynb::mean_draw_low:.2f`.\n"
+    ),
+    "book/results.md": "# Results\n\n```{include} _generated/results.md\n```\n",
+    "book/other.md": "# Other\n\nGlued: {glue:text}`chapters/01_tiny.ipynb::mean_draw:.3f`.\n",
+    "book/references.bib": "",
+    "_toc.yml": (
+        "format: jb-book\nroot: book/index\nchapters:\n"
+        "  - file: book/chapters/01_tiny\n  - file: book/results\n  - file: book/other\n"
+    ),
+    "requirements.lock": "numpy\n",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the long ones start first, so that no worker is left with one of them at the end.
+
+    Workers are given whole classes and modules, so that each makes what these share once. In one
+    process the order stays, or such things would be made twice.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
 
 @pytest.fixture
 def root() -> Path:
@@ -78,30 +105,25 @@ def real_data():
     return path
 
 
-@pytest.fixture
-def tiny_book(tmp_path: Path):
-    """Return a book of one chapter in a temporary folder, rendered with this book's settings."""
+@pytest.fixture(scope="session")
+def make_tiny_book():
+    """Return a callable that writes a book of one chapter, rendered with this book's settings."""
     from bookpress.book import Book
 
-    (tmp_path / "notebooks" / "params").mkdir(parents=True)
-    (tmp_path / "notebooks" / "01_tiny.py").write_text(TINY_CHAPTER)
-    (tmp_path / "book").mkdir()
-    (tmp_path / "book" / "index.md").write_text(
-        "# Tiny\n\nAcross pages: {glue:text}`chapters/01_tiny.ipynb::mean_draw_low:.2f`.\n"
-    )
-    (tmp_path / "book" / "results.md").write_text(
-        "# Results\n\n```{include} _generated/results.md\n```\n"
-    )
-    (tmp_path / "book" / "other.md").write_text(
-        "# Other\n\nGlued: {glue:text}`chapters/01_tiny.ipynb::mean_draw:.3f`.\n"
-    )
-    (tmp_path / "_toc.yml").write_text(
-        "format: jb-book\nroot: book/index\nchapters:\n"
-        "  - file: book/chapters/01_tiny\n  - file: book/results\n  - file: book/other\n"
-    )
-    shutil.copyfile(ROOT / "_config.yml", tmp_path / "_config.yml")
-    shutil.copytree(ROOT / "book" / "_static", tmp_path / "book" / "_static")
-    (tmp_path / "book" / "references.bib").write_text("")
-    (tmp_path / "requirements.lock").write_text("numpy\n")
-    (tmp_path / "lib").mkdir()
-    return Book(tmp_path)
+    def make(folder: Path) -> Book:
+        for path, text in TINY_BOOK.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)
+        for made in ("notebooks/params", "lib"):
+            (folder / made).mkdir()
+        shutil.copyfile(ROOT / "_config.yml", folder / "_config.yml")
+        shutil.copytree(ROOT / "book" / "_static", folder / "book" / "_static")
+        return Book(folder)
+
+    return make
+
+
+@pytest.fixture
+def tiny_book(tmp_path: Path, make_tiny_book):
+    """Return a book of one chapter in a temporary folder."""
+    return make_tiny_book(tmp_path)

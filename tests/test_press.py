@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,12 @@ import time
 import pytest
 
 pytestmark = pytest.mark.press
-pytest.importorskip("papermill", reason="needs the press")
+papermill = pytest.importorskip("papermill", reason="needs the press")
 
-from bookpress import notebooks, real, results, run, site, tasks  # noqa: E402
+from papermill.exceptions import PapermillExecutionError  # noqa: E402
+
+from bookpress import cli, notebooks, real, results, run, site, tasks  # noqa: E402
 from bookpress.book import Book, BookError, code_cells  # noqa: E402
-from bookpress.cli import joined  # noqa: E402
 from bookpress.parameters import ParameterError  # noqa: E402
 
 
@@ -28,6 +30,13 @@ def press(book: Book, *words: str, **environment: str) -> subprocess.CompletedPr
         text=True,
         env=os.environ | environment,
     )
+
+
+def plain_papermill(book: Book, **parameters: object) -> None:
+    """Execute the paired notebook as one without the press would."""
+    notebook = notebooks.sync(book.notebooks / "01_tiny.py")
+    output = book.root / "out.ipynb"
+    papermill.execute_notebook(notebook, output, parameters, cwd=str(book.root), progress_bar=False)
 
 
 def executed(book: Book) -> float:
@@ -55,24 +64,24 @@ class TestRun:
             (("-f", "notebooks"), "No parameter file notebooks"),
         ],
     )
-    def test_bad_parameters_stop_the_run_before_any_work(self, tiny_book, words, fault):
-        done = press(tiny_book, "run", "01", *words)
-        assert done.returncode == 1
-        assert fault in done.stderr
-        assert "Traceback" not in done.stderr
+    def test_bad_parameters_stop_the_run_before_any_work(
+        self, tiny_book, words, fault, monkeypatch, capsys
+    ):
+        monkeypatch.chdir(tiny_book.root)
+        monkeypatch.setattr(sys, "argv", ["bookpress", "run", "01", *words])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        assert left.value.code == 1
+        said = capsys.readouterr().err
+        assert fault in said
+        assert "Traceback" not in said
         assert not (tiny_book.root / "runs").exists()
 
     def test_plain_papermill_is_stopped_by_the_guard_in_the_notebook(self, tiny_book):
-        notebook = notebooks.sync(tiny_book.notebooks / "01_tiny.py")
-        done = subprocess.run(
-            [sys.executable, "-m", "papermill", str(notebook), "out.ipynb", "-p", "no_such", "1"],
-            cwd=tiny_book.root,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode != 0
-        assert "unknown parameter 'no_such'" in done.stderr
-        assert "n_draws" in done.stderr
+        with pytest.raises(PapermillExecutionError) as stopped:
+            plain_papermill(tiny_book, no_such=1)
+        assert "unknown parameter 'no_such'" in str(stopped.value)
+        assert "n_draws" in str(stopped.value)
         assert not (tiny_book.results / "01_tiny").exists()
 
     def test_a_failing_cell_is_named_and_nothing_is_replaced(self, tiny_book):
@@ -105,13 +114,7 @@ class TestRun:
         assert not tiny_book.results.exists()
 
     def test_a_notebook_run_by_hand_does_not_pass_for_the_books_own(self, tiny_book):
-        notebook = notebooks.sync(tiny_book.notebooks / "01_tiny.py")
-        subprocess.run(
-            [sys.executable, "-m", "papermill", str(notebook), "out.ipynb", "--no-progress-bar"],
-            cwd=tiny_book.root,
-            capture_output=True,
-            check=True,
-        )
+        plain_papermill(tiny_book)
         (kept,) = (tiny_book.results / "01_tiny").glob("*.json")
         assert kept.name.startswith("p-")
         assert results.load(tiny_book) == {}
@@ -140,36 +143,58 @@ class TestRun:
         assert "not run: needs big.h5, 1.5 MB" in table
 
 
+@pytest.fixture(scope="class")
+def built_once(tmp_path_factory, make_tiny_book):
+    """A book that was built, and a copy of all that this left, with the times of its files."""
+    folder = tmp_path_factory.mktemp("built")
+    book = make_tiny_book(folder / "book")
+    assert tasks.build(book) == 0
+    shutil.copytree(book.root, folder / "kept")
+    return book, folder / "kept"
+
+
+@pytest.fixture
+def built_book(built_once):
+    """The built book, in its place and as it was after that build."""
+    book, kept = built_once
+    shutil.rmtree(book.root)
+    shutil.copytree(kept, book.root)
+    return book
+
+
+@pytest.mark.long
 class TestBuild:
-    def test_build_repeats_nothing_and_repeats_what_changed(self, tiny_book):
-        assert tasks.build(tiny_book) == 0
-        first = executed(tiny_book)
-        page = (tiny_book.site / "book" / "chapters" / "01_tiny.html").read_text()
-        low = json.loads((tiny_book.results / "01_tiny" / "default.json").read_text())
-        index = (tiny_book.site / "book" / "index.html").read_text()
+    def test_what_was_computed_is_printed(self, built_book):
+        page = (built_book.site / "book" / "chapters" / "01_tiny.html").read_text()
+        low = json.loads((built_book.results / "01_tiny" / "default.json").read_text())
+        index = (built_book.site / "book" / "index.html").read_text()
         assert "The mean is" in page
         assert f'Across pages: <span class="pasted-text">{low["claims"][0]["low"]:.2f}' in index
 
-        assert tasks.build(tiny_book) == 0
-        assert executed(tiny_book) == first
+    def test_build_repeats_nothing_and_repeats_what_changed(self, built_book, monkeypatch):
+        first = executed(built_book)
+        assert tasks.build(built_book) == 0
+        assert executed(built_book) == first
 
-        script = tiny_book.notebooks / "01_tiny.py"
+        script = built_book.notebooks / "01_tiny.py"
         os.utime(script)
-        assert tasks.build(tiny_book) == 0
-        assert executed(tiny_book) == first, "a touched file with equal content is not a change"
+        assert tasks.build(built_book) == 0
+        assert executed(built_book) == first, "a touched file with equal content is not a change"
 
-        result = tiny_book.results / "01_tiny" / "default.json"
+        result = built_book.results / "01_tiny" / "default.json"
         result.unlink()
-        assert tasks.build(tiny_book) == 0
+        with monkeypatch.context() as patched:
+            patched.setattr(site, "render", lambda book: None)  # the last build prints all again
+            assert tasks.build(built_book) == 0
         assert result.exists(), "claims that were deleted are made again"
 
-        second = executed(tiny_book)
+        second = executed(built_book)
         script.write_text(script.read_text().replace("seed: int = 0", "seed: int = 7"))
-        (tiny_book.root / "lib" / "helper.py").write_text("ANSWER = 42\n")
-        assert tasks.build(tiny_book) == 0
-        assert executed(tiny_book) > second, "a change in the library is a change"
+        (built_book.root / "lib" / "helper.py").write_text("ANSWER = 42\n")
+        assert tasks.build(built_book) == 0
+        assert executed(built_book) > second, "a change in the library is a change"
         value = json.loads(result.read_text())["claims"][0]["value"]
-        other = (tiny_book.site / "book" / "other.html").read_text()
+        other = (built_book.site / "book" / "other.html").read_text()
         assert f">{value:.3f}<" in other, "every page that glues a number gets the new one"
 
     def test_a_failing_chapter_fails_the_build_and_says_where(self, tiny_book):
@@ -203,12 +228,26 @@ class TestBuild:
         assert tasks.build(tiny_book) == 0
         assert (tiny_book.site / "index.html").exists()
 
-    def test_prose_cannot_outlive_its_number(self, tiny_book):
-        index = tiny_book.root / "book" / "index.md"
+    def test_prose_cannot_outlive_its_number(self, built_book, capsys):
+        index = built_book.root / "book" / "index.md"
         index.write_text(index.read_text().replace("mean_draw_low", "no_such_key"))
-        done = press(tiny_book, "build")
-        assert done.returncode != 0
-        assert "index.md:3: WARNING: Glue reference 'no_such_key' not found" in done.stderr
+        assert tasks.build(built_book) != 0
+        said = capsys.readouterr().err
+        assert "index.md:3: WARNING: Glue reference 'no_such_key' not found" in said
+
+
+class TestOrder:
+    def test_those_that_take_longest_are_begun_first(self, tiny_book):
+        for name in ("00_short", "02_long", "03_longest", "data"):
+            (tiny_book.notebooks / f"{name}.py").write_text("")
+        book = Book(tiny_book.root)
+        names = ["00_short", "01_tiny", "02_long", "03_longest", "data"]
+        assert [script.stem for script in tasks.in_order_of_start(book)] == names
+        settings = '[tool.bookpress]\nlongest_first = ["03_longest", "02_long"]\n'
+        (book.root / "pyproject.toml").write_text(settings)
+        book = Book(tiny_book.root)
+        begun = [task["name"] for task in tasks._execute(book, threads=1)]
+        assert begun == ["03_longest", "02_long", "00_short", "01_tiny", "data"]
 
 
 class TestPages:
@@ -307,7 +346,7 @@ class TestBookOfFiles:
 
 
 def test_papermills_pairs_are_folded():
-    assert joined(["run", "05", "-p", "a", "1", "-p", "b=2"]) == [
+    assert cli.joined(["run", "05", "-p", "a", "1", "-p", "b=2"]) == [
         "run",
         "05",
         "-p",

@@ -223,12 +223,7 @@ class TestObserver:
             scene_log_likelihood(session().truth, np.array([10_000]))
 
 
-@functools.cache
-def whole_session():
-    return Probes().simulate(101)
-
-
-@pytest.mark.xdist_group("calibration")
+@pytest.mark.long
 class TestCalibration:
     """What `Probes` says that it is calibrated to, at the published sizes."""
 
@@ -261,7 +256,7 @@ class TestCalibration:
         assert accuracy == pytest.approx(0.805, abs=0.08)
 
     def test_the_scene_before_can_be_told(self):
-        recording = whole_session()
+        recording = Probes().simulate(101)
         trials = recording.trials[recording.trials["previous"] >= 0]
         counts = np.sqrt(recording.responses.to_numpy()[trials.index, 0])  # the first 50 ms
         counts = (counts - counts.mean(0)) / (counts.std(0) + 1e-6)

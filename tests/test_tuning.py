@@ -259,6 +259,7 @@ def ray(monkeypatch):
 
 
 @pytest.mark.ray
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_ray_searches_the_same_space(ray, tmp_path):
     """Trials ended early, trials that diverge, the columns of the other table; and an error."""

@@ -172,7 +172,7 @@ def test_the_permutation_test_is_valid_and_has_power(drawn):
     rng = np.random.default_rng(0)
     found = permute_neurons(synapse_auroc, scores, weights, rng=rng, n_permutations=99)
     assert found.p == 0.01
-    assert found.value == synapse_auroc(scores, weights)
+    assert found.observed == synapse_auroc(scores, weights)
     assert found.null.mean() == pytest.approx(0.5, abs=0.02)
     p_values = []
     for _ in range(200):

@@ -110,8 +110,19 @@ def _synchronise(script: Path) -> None:
     notebooks.sync(script)
 
 
+def in_order_of_start(book: Book) -> list[Path]:
+    """Return the scripts in the order in which they are executed, some at a time.
+
+    Those that the setting ``longest_first`` names come first, in its order: begun last, a long one
+    would run on alone. Recorded durations could not tell, since a fresh clone has none.
+    """
+    named = book.settings.get("longest_first", [])
+    place = {name: k for k, name in enumerate(named)}
+    return sorted(book.sources(), key=lambda script: place.get(script.stem, len(place)))
+
+
 def _execute(book: Book, threads: int) -> Iterator[dict]:
-    for script in book.sources():
+    for script in in_order_of_start(book):
         chapter = script.stem
         declared = notebooks.declared(notebooks.read(script), chapter)
         values = {p.name: p.default for p in declared}
@@ -149,7 +160,9 @@ def _execute_chapter(book: Book, chapter: str, threads: int) -> TaskFailed | Non
         "--output",
         str(output),
     ]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), PARENT: str(os.getpid())}
+    # numba's pool would set the number of threads of every other library anew
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
+    environment = os.environ | limits | {PARENT: str(os.getpid())}
     done = subprocess.run(
         command, cwd=book.root, env=environment, stderr=subprocess.PIPE, text=True
     )

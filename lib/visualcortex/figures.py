@@ -880,10 +880,8 @@ def adjacency(
         the absolute values that are not 0.
     quantity : str
         What the colour shows, with its unit.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; by default a new figure.
-    title : str
-        What is shown.
+    ax, title
+        As in `curves`.
 
     Returns
     -------

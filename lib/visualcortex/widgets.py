@@ -13,11 +13,13 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from visualcortex import figures
 from visualcortex.voxels import VoxelGrid, splat_weights, voxelise
 
+SCREEN_DPI = 110
 KERNELS = {"bin": "means of bins", "gaussian": "Gaussian means"}
 
 
@@ -631,6 +633,7 @@ def _view(
     redraw()
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    figure.set_dpi(SCREEN_DPI)
 
     def show(_change: object = None) -> None:
         """Draw again, and hand the picture to the browser."""
@@ -661,6 +664,6 @@ def _replace(ax: Axes, image: np.ndarray, first: int, *, keep_width: bool) -> No
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    # at the size of the screen and without the tight box, which would draw the figure twice
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches=figure.bbox_inches)
+    # not by savefig, which draws once more to place what has its place already
+    FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()

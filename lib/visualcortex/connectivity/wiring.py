@@ -8,24 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from visualcortex.evaluation.intervals import Interval, resampled_indices
+from visualcortex.evaluation.intervals import Interval, PermutationTest, resampled_indices
 
 Statistic = Callable[[np.ndarray, np.ndarray], float]
 KINDS = ("any", "excitatory", "inhibitory")
-
-
-class PermutationTest(NamedTuple):
-    """A value, what it is when neurons are relabelled, and how rarely that is as large."""
-
-    value: float
-    null: np.ndarray
-    p: float
 
 
 def synapse_auroc(scores: np.ndarray, weights: np.ndarray, kind: str = "any") -> float:
@@ -276,6 +267,7 @@ def permute_neurons(
     Returns
     -------
     PermutationTest
+        The statistic as it is, those of relabelled neurons, and p.
 
     Raises
     ------

@@ -16,6 +16,14 @@ class Interval(NamedTuple):
     high: float
 
 
+class PermutationTest(NamedTuple):
+    """A statistic, its values under permutations, (n_permutations,), and the p-value, one-sided."""
+
+    observed: float
+    null: np.ndarray
+    p: float
+
+
 def resampled_indices(
     n_units: int,
     n_resamples: int,

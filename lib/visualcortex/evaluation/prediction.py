@@ -8,7 +8,6 @@ recorded by one electrode.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -26,7 +25,12 @@ from visualcortex.evaluation.encoding import (
     _variance,
     _weighted,
 )
-from visualcortex.evaluation.intervals import Interval, _percentile, resampled_indices
+from visualcortex.evaluation.intervals import (
+    Interval,
+    PermutationTest,
+    _percentile,
+    resampled_indices,
+)
 
 SCORES = (
     "correlation",
@@ -35,14 +39,6 @@ SCORES = (
     "ceiled_correlation_squared",
     "ceiled_explained_variance",
 )
-
-
-class PermutationTest(NamedTuple):
-    """A statistic, its values under permutations, (n_permutations,), and the p-value, one-sided."""
-
-    observed: float
-    null: np.ndarray
-    p: float
 
 
 def explained_variance(responses: np.ndarray, predictions: np.ndarray) -> np.ndarray:

@@ -16,8 +16,13 @@ import torch
 from scipy.stats import kendalltau, rankdata
 
 from visualcortex.evaluation.encoding import _times_drawn
-from visualcortex.evaluation.intervals import Interval, _percentile, resampled_indices
-from visualcortex.evaluation.prediction import PermutationTest, _permuted, _tested
+from visualcortex.evaluation.intervals import (
+    Interval,
+    PermutationTest,
+    _percentile,
+    resampled_indices,
+)
+from visualcortex.evaluation.prediction import _permuted, _tested
 from visualcortex.evaluation.reliability import _centred, _centred_both_ways
 from visualcortex.training import choose_device
 

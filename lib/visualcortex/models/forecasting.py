@@ -524,6 +524,7 @@ def _loss(network: ForecastNetwork, price: float) -> Any:
     """Negative Poisson log-likelihood of a bin, and in training the price of the graph."""
 
     def loss(logs: Tensor, targets: tuple[Tensor, ...]) -> Tensor:
+        """Mean over bins, of logarithms of expected counts (chunk, bin, neuron)."""
         n_bins = logs.shape[0] * logs.shape[1]
         value = (logs.exp() - targets[0] * logs).sum() / n_bins
         return value + price * network.edges.size() if network.training and price else value

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.ndimage import uniform_filter
 from tqdm.auto import tqdm
 
-from visualcortex.evaluation.prediction import PermutationTest
+from visualcortex.evaluation.intervals import PermutationTest
 from visualcortex.models.ridge import ALPHAS, Folds, MultiTargetRidge
 
 SCORES = ("correlation", "identified", "pairwise")

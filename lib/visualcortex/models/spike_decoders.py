@@ -452,6 +452,7 @@ def search_space(architecture: str) -> Space:
     _check_architecture(architecture)
 
     def space(trial: Any) -> Settings:
+        """Settings of this architecture, as the trial suggests them."""
         settings = {
             "architecture": architecture,
             "learning_rate": trial.suggest_float("learning_rate", 2e-3, 2e-2, log=True),
@@ -478,6 +479,7 @@ def _loss(network: SpikeNetwork, smoothing: float, sparsity: float) -> Any:
     learned = network.messages is not None and not isinstance(network.messages.graph, FixedGraph)
 
     def loss(logits: Tensor, targets: tuple[Tensor, ...]) -> Tensor:
+        """Mean over trials, in nats."""
         if not network.training:
             return functional.cross_entropy(logits, targets[0])
         value = functional.cross_entropy(logits, targets[0], label_smoothing=smoothing)

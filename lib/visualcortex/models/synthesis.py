@@ -544,6 +544,7 @@ def _direction(slope: Tensor, points: Tensor, mask: Tensor, smooth: _Smoothing) 
     unit = functional.normalize(points.flatten(2), dim=2).view_as(points)
 
     def tangent(vectors: Tensor) -> Tensor:
+        """What is left of vectors without their part along the points."""
         return vectors - (vectors * unit).sum(dim=(2, 3), keepdim=True) * unit
 
     way = tangent(mask * smooth(mask * tangent(slope)))
@@ -626,6 +627,7 @@ def walker2019(
     index, rows = torch.as_tensor(neurons, device=device), torch.arange(len(neurons))
 
     def objective(points: Tensor, _: Tensor) -> Tensor:
+        """Response of each neuron to its own image."""
         return response(points, index)
 
     factor, history = _published_factor(shape, images.device), []

@@ -152,6 +152,7 @@ def time_courses(areas: tuple[str, ...]) -> np.ndarray:
     t = np.arange(2 * SLOT_STEPS) * STEP_MS + STEP_MS / 2
 
     def since(start: np.ndarray) -> np.ndarray:
+        """Time that has passed since then, ms, and 0 before."""
         return np.maximum(t - start, 0)
 
     courses = []
