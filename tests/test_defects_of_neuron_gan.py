@@ -9,8 +9,9 @@ from sklearn.preprocessing import MinMaxScaler
 from torch.nn import functional
 
 from visualcortex import evaluation as ev
+from visualcortex.models.adversaries import Critic
 from visualcortex.models.deconvolution import active_frames
-from visualcortex.models.neuron_gan import Critic, NeuronGAN
+from visualcortex.models.neuron_gan import NeuronGAN
 
 
 def twice_squashed_loss(score, target):
@@ -49,14 +50,14 @@ def test_a_sigmoid_before_the_logistic_loss_shrinks_its_gradient(score):
 
 def test_the_critic_scores_without_a_squash():
     torch.manual_seed(0)
-    critic = Critic(5, 8, 2, width=16)
-    trials, stimulus = torch.rand(40, 8, 5), torch.eye(2).repeat(20, 1)
+    critic = Critic(5, 8, 2, width=16, levels=torch.ones(1))
+    trials, stimulus = torch.rand(1, 40, 8, 5), torch.eye(2).repeat(20, 1)[None]
     score = critic(100 * trials, stimulus)
     assert score.min() < 0 or score.max() > 1
-    # far from the data the score still rises in proportion: no plateau, no vanishing gradient
+    # far from the data the score still rises, by products of frames: no plateau, no fading gradient
     far = critic(1e4 * trials, stimulus)
     farther = critic(2e4 * trials, stimulus)
-    assert torch.allclose(farther / far, torch.full((40,), 2.0), atol=0.1)
+    assert torch.allclose(farther / far, torch.full((1, 40), 4.0), atol=0.1)
 
 
 def test_two_thresholds_give_one_recording_two_rates():

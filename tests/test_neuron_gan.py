@@ -7,7 +7,9 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from visualcortex import evaluation as ev
-from visualcortex.models.neuron_gan import Critic, Generator, NeuronGAN
+from visualcortex.models.adversarial_losses import critic_losses, turned_slopes, uphill
+from visualcortex.models.adversaries import NORMALISED, Critic, Generator, Noise, Seen, joined
+from visualcortex.models.neuron_gan import NeuronGAN, fit_networks
 from visualcortex.training import CheckpointError
 
 
@@ -58,7 +60,13 @@ def test_it_learns_rates_and_who_varies_with_whom(fitted):
 def test_the_epoch_that_is_kept_has_the_lowest_validation_distance(fitted):
     history = fitted.history_
     assert history.loc[history["kept"], "validation"].item() == history["validation"].min()
-    assert history["validation"].min() < history["validation"].iloc[0] / 2
+    # what the sampling of the validation trials leaves between them and their own population
+    rng = np.random.default_rng(0)
+    validation = [binary_trials(rng, n) for n in (240, 80)][1]
+    sets = validation, binary_trials(np.random.default_rng(1), 960)
+    (rates, labels), (real, real_labels) = ((ev.trial_rates(x), y) for x, y in sets)
+    excess = history["validation"] - ev.energy_distance(rates, real, labels, real_labels)
+    assert excess.min() < excess.iloc[0] / 2
 
 
 def test_samples_of_a_binary_model_are_binary_and_reproducible(fitted):
@@ -71,16 +79,37 @@ def test_samples_of_a_binary_model_are_binary_and_reproducible(fitted):
 
 def test_frames_are_drawn_with_the_probability_of_the_drive():
     torch.manual_seed(0)
-    generator = Generator(3, 5, 2, latent_dim=4, width=8, binary=True)
-    latent, stimulus = torch.randn(1, 4), torch.tensor([[1.0, 0.0]])
-    private = torch.rand(20000, 5, 3)
-    drawn = generator(latent.expand(20000, -1), stimulus.expand(20000, -1), private)
-    probability = generator.drive(latent, stimulus)[0].sigmoid()
-    assert torch.allclose(drawn.mean(dim=0), probability, atol=5 * 0.5 / 20000**0.5)
+    generator = Generator(3, 5, 2, 4, n_paths=2, width=8, binary=True)
+    n = 20000
+    one = generator.noise([torch.Generator().manual_seed(0)], 1)
+    engaged, private = torch.rand(1, n, 3), torch.rand(1, n, 5, 3)
+    noise = Noise(
+        one.latent.expand(-1, n, -1), one.innovations.expand(-1, -1, -1, n),
+        one.excursion.expand(-1, n, -1), engaged, private,
+    )  # fmt: skip
+    drawn = generator(noise, torch.tensor([1.0, 0.0]).expand(1, n, -1))[0]
+    probability = generator.drive(one, torch.tensor([[[1.0, 0.0]]]))[0, 0].sigmoid()
+    share = generator.engagement.sigmoid()[0]
+    assert torch.allclose(drawn.mean(dim=0), share * probability, atol=5 * 0.5 / n**0.5)
+    # a neuron that is not engaged is silent for the whole trial
+    assert torch.equal(drawn.any(dim=1) & (engaged[0] >= share), torch.zeros(n, 3, dtype=bool))
     # the gradient is that of the probability
-    (slope,) = torch.autograd.grad(drawn.sum() / 20000, generator.tuning.weight, retain_graph=True)
-    (expected,) = torch.autograd.grad(probability.sum(), generator.tuning.weight)
-    assert torch.allclose(slope, expected, rtol=1e-3)
+    (slope,) = torch.autograd.grad(drawn.sum() / n, generator.tuning.weight, retain_graph=True)
+    (expected,) = torch.autograd.grad((share * probability).sum(), generator.tuning.weight)
+    assert torch.allclose(slope, expected, rtol=0.02)
+
+
+def test_latent_paths_are_stationary_with_the_given_time_constants():
+    generator = Generator(3, 12, 2, 4, n_paths=3, width=8, binary=True)
+    with torch.no_grad():
+        noise = generator.noise([torch.Generator().manual_seed(0)], 60000)
+        paths = generator.latent_paths(noise.innovations)[0]  # (B, T, P)
+    kept = generator.persistence.sigmoid()[0]
+    moments = torch.einsum("btp,bup->ptu", paths, paths) / len(paths)
+    lag = (torch.arange(12)[:, None] - torch.arange(12)).abs()
+    assert torch.allclose(moments, kept[:, None, None] ** lag, atol=0.03)
+    across = torch.einsum("btp,btq->pq", paths, paths) / len(paths) / 12
+    assert torch.allclose(across, torch.eye(3), atol=0.03)
 
 
 def test_graded_trials_without_time_have_exact_zeros_and_ones():
@@ -104,14 +133,19 @@ def test_any_number_of_frames_goes_through(n_time):
 
 def permuted(network, order):
     """The same network for neurons in another order."""
-    state = network.state_dict()
-    for name in ("readout.weight", "shared.weight", "tuning.weight", "log_noise"):
+    state, n = network.state_dict(), len(order)
+    for name in ("readout.weight", "shared.weight", "paths.weight", "tuning.weight"):
         if name in state:
-            state[name] = state[name][order]
-    if "rates.weight" in state:
-        state["rates.weight"] = state["rates.weight"][:, order]
-        blocks = state["blocks.weight"].unflatten(1, (-1, len(order)))
-        state["blocks.weight"] = blocks[:, :, order].flatten(1)
+            state[name] = state[name][:, :, order]
+    for name in ("engagement", "log_excursion", "log_noise"):
+        if name in state:
+            state[name] = state[name][:, :, order]
+    for name in ("rates.weight", "blocks.weight", "summaries.weight"):
+        if name in state:
+            n_groups = state[name].shape[1] // n  # frames of a block, lags; levels stay
+            index = torch.cat([k * n + order for k in range(n_groups)])
+            rest = torch.arange(n_groups * n, state[name].shape[1])
+            state[name] = state[name][:, torch.cat([index, rest])]
     return state
 
 
@@ -119,23 +153,112 @@ def permuted(network, order):
 def test_the_order_of_the_neurons_means_nothing(binary):
     torch.manual_seed(1)
     order = torch.randperm(6)
-    private, latent, stimulus = torch.rand(9, 7, 6), torch.randn(9, 4), torch.eye(3).repeat(3, 1)
-    generators = [Generator(6, 7, 3, latent_dim=4, width=8, binary=binary) for _ in range(2)]
+    stimulus = torch.eye(3).repeat(3, 1)[None]
+    generators = [Generator(6, 7, 3, 4, n_paths=2, width=8, binary=binary) for _ in range(2)]
     generators[1].load_state_dict(permuted(generators[0], order))
-    first = generators[0](latent, stimulus, private)
-    second = generators[1](latent, stimulus, private[:, :, order])
-    assert torch.allclose(first[:, :, order], second, atol=1e-5)
-    critics = [Critic(6, 7, 3, width=8) for _ in range(2)]
+    noise = generators[0].noise([torch.Generator().manual_seed(0)], 9)
+    other = noise._replace(
+        **{name: getattr(noise, name)[..., order] for name in ("excursion", "engaged", "private")}
+    )
+    first = generators[0](noise, stimulus)
+    second = generators[1](other, stimulus)
+    assert torch.allclose(first[..., order], second, atol=1e-5)
+    critics = [Critic(6, 7, 3, width=8, levels=torch.tensor([0.0, 2.0])) for _ in range(2)]
     critics[1].load_state_dict(permuted(critics[0], order))
     assert torch.allclose(critics[0](first, stimulus), critics[1](second, stimulus), atol=1e-5)
+
+
+def critic_and_trials(n_time, spectral_norm, n=5):
+    """Two critics in double precision, trials of both kinds, stimuli and shares."""
+    torch.manual_seed(n_time)
+    levels = torch.tensor([0.5, 2.0])
+    critics = [Critic(4, n_time, 3, 6, levels, spectral_norm) for _ in range(2)]
+    critic = joined(critics).double()
+    trials = torch.rand(2, 2 * n, n_time, 4, dtype=torch.float64)
+    trials[:, :n] = trials[:, :n].round()
+    stimulus = torch.eye(3, dtype=torch.float64)[torch.randint(3, (2, n))]
+    return critic, trials, stimulus, torch.rand(2, n, 1, dtype=torch.float64)
+
+
+def score(critic, seen, stimulus):
+    """The critic, layer by layer; as a function of frames and summaries."""
+    weights = critic.weights()
+    features = torch.nn.functional.leaky_relu(critic.first(seen, weights), 0.2)
+    hidden = features @ weights["dense"] + weights["dense_bias"]
+    return (torch.nn.functional.leaky_relu(hidden, 0.2) * (stimulus @ weights["top"])).sum(2)
+
+
+def plain_losses(critic, trials, stimulus, share):
+    """What everybody writes: three passes, and a gradient that is differentiated again."""
+    n = share.shape[1]
+    seen = critic.see(trials)
+    halves = [Seen(*(x[:, part] for x in seen)) for part in (slice(n), slice(n, None))]
+    scores = [score(critic, half, stimulus) for half in halves]
+    between = share[..., None] * trials[:, :n] + (1 - share[..., None]) * trials[:, n:]
+    between.requires_grad_()
+    summaries = torch.lerp(halves[1].summaries, halves[0].summaries, share).requires_grad_()
+    height = score(critic, critic.see(between)._replace(summaries=summaries), stimulus)
+    slopes = torch.autograd.grad(height.sum(), [between, summaries], create_graph=True)
+    length = torch.cat([slope.flatten(2) for slope in slopes], dim=2).norm(dim=2)
+    return (scores[0] - scores[1]).mean(1), (length - 1).square().mean(1)
+
+
+@pytest.mark.parametrize("spectral_norm", [False, True])
+@pytest.mark.parametrize("n_time", [1, 3, 7, 8])
+def test_closed_losses_and_gradients_are_those_of_differentiating_twice(n_time, spectral_norm):
+    critic, *data = critic_and_trials(n_time, spectral_norm)
+    weights = critic.weights()
+    with torch.no_grad():
+        losses = critic_losses(critic, weights, critic.see(data[0]), *data[1:], 10.0)
+    torch.autograd.backward(list(weights.values()), [losses.gradients[k] for k in weights])
+    found = [parameter.grad.clone() for parameter in critic.parameters()]
+    critic.zero_grad()
+    wasserstein, penalty = plain_losses(critic, *data)
+    (10 * penalty - wasserstein).sum().backward()
+    assert torch.allclose(losses.wasserstein, wasserstein, rtol=1e-10)
+    assert torch.allclose(losses.penalty, penalty, rtol=1e-10)
+    for one, parameter in zip(found, critic.parameters(), strict=True):
+        assert torch.allclose(one, parameter.grad, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_time", [1, 3, 7, 8])
+def test_the_way_uphill_is_the_gradient_of_the_score(n_time):
+    critic, trials, stimulus, _ = critic_and_trials(n_time, False)
+    stimulus = stimulus.repeat(1, 2, 1)
+    trials.requires_grad_()
+    (expected,) = torch.autograd.grad(critic(trials, stimulus).sum(), trials)
+    with torch.no_grad():
+        assert torch.allclose(uphill(critic, trials, stimulus), expected, rtol=1e-8, atol=1e-12)
+
+
+def test_power_iteration_finds_the_largest_singular_values_and_they_bound_the_slope():
+    critic, trials, stimulus, _ = critic_and_trials(8, True)
+    for _ in range(500):
+        critic.iterate()
+    weights = critic.weights()
+    for name, factor in NORMALISED.items():
+        values = torch.linalg.svdvals(weights[name].detach())[:, 0]
+        assert torch.allclose(values, torch.full_like(values, 1 / factor), rtol=1e-6)
+    # lengths of the slopes at trials
+    seen = critic.see(trials)
+    first = critic.first(seen, weights).detach()
+    hidden = torch.nn.functional.leaky_relu(first, 0.2) @ weights["dense"] + weights["dense_bias"]
+    top = stimulus.repeat(1, 2, 1) @ weights["top"]
+    of_first = (torch.where(hidden > 0, 1, 0.2) * top) @ weights["dense"].transpose(1, 2)
+    slope = torch.where(first > 0, 1, 0.2) * of_first
+    length = (slope * turned_slopes(critic, weights, slope)).sum(2).sqrt()
+    assert length.max() <= 1
+    assert length.max() > 0.05
 
 
 def test_training_starts_from_the_rates_of_the_training_trials():
     frames, labels = binary_trials(np.random.default_rng(7), 400)
     # at a learning rate of nothing, what comes out is where it started
     model = quick(n_epochs=1, lr=1e-12).fit(frames, labels, progress=False)
-    model.generator_.readout.weight.zero_()
-    model.generator_.shared.weight.zero_()
+    with torch.no_grad():
+        for name in ("readout", "shared", "paths"):
+            getattr(model.generator_, name).weight.zero_()
+        model.generator_.log_excursion.fill_(-20)
     for stimulus in (0, 1):
         sampled = model.sample(np.full(3000, stimulus), seed=1)
         expected = ev.mean_rates(frames[labels == stimulus])
@@ -173,6 +296,74 @@ def test_interrupted_and_resumed_training_is_uninterrupted(tmp_path):
     resumed = quick(n_critic=3, n_epochs=9).fit(*train, validation, checkpoint=path, progress=False)
     assert resumed.history_.equals(whole.history_)
     assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_networks_trained_side_by_side_are_those_trained_alone():
+    rng = np.random.default_rng(14)
+    train, validation = binary_trials(rng, 96), binary_trials(rng, 32)
+    seeds = (3, 8, 5)
+    settings = {"n_critic": 3, "sample_interval": 2}
+    joint = fit_networks(quick(**settings), seeds, *train, validation, progress=False)
+    for model, seed in zip(joint, seeds, strict=True):
+        alone = quick(seed=seed, **settings).fit(*train, validation, progress=False)
+        assert model.get_params() == alone.get_params()
+        assert torch.allclose(weights(model), weights(alone), atol=2e-4)
+        columns = ["wasserstein", "penalty", "validation"]
+        assert np.allclose(model.history_[columns], alone.history_[columns], atol=2e-3)
+        assert model.snapshots_.activity.shape == (1, 2, 6, 8)
+    assert not torch.allclose(weights(joint[0]), weights(joint[1]), atol=1e-2)
+
+
+def test_interrupted_joint_training_is_uninterrupted(tmp_path):
+    rng = np.random.default_rng(15)
+    data = *binary_trials(rng, 64), binary_trials(rng, 16)
+    path, settings = tmp_path / "gans.pt", {"n_critic": 3, "sample_interval": 3}
+    whole = fit_networks(quick(n_epochs=8, **settings), (1, 2), *data, progress=False)
+    options = {"checkpoint": path, "progress": False}
+    fit_networks(quick(n_epochs=4, **settings), (1, 2), *data, **options)
+    resumed = fit_networks(quick(n_epochs=8, **settings), (1, 2), *data, **options)
+    for one, other in zip(resumed, whole, strict=True):
+        assert one.history_.equals(other.history_)
+        assert torch.equal(weights(one), weights(other))
+        assert one.snapshots_.epochs.tolist() == [3, 6]
+        assert np.array_equal(one.snapshots_.activity, other.snapshots_.activity)
+    with pytest.raises(CheckpointError, match="other trials, labels or parameters"):
+        fit_networks(quick(n_epochs=8, **settings), (1, 3), *data, **options)
+
+
+def test_snapshots_are_what_the_average_wrote_from_the_same_noise():
+    frames, labels = binary_trials(np.random.default_rng(16), 64)
+    model = quick(n_epochs=4, lr=1e-12, sample_interval=2, seed=6)
+    shots = model.fit(frames, labels + 3, progress=False).snapshots_
+    assert shots.epochs.tolist() == [2, 4]
+    assert shots.labels.tolist() == [3, 4]
+    # without learning there is nothing new to see
+    assert np.array_equal(shots.activity[0], shots.activity[1])
+    assert np.array_equal(shots.activity[1], model.sample([3, 4], seed=6))
+    assert set(np.unique(shots.activity)) <= {0.0, 1.0}
+    none = quick(n_epochs=1).fit(frames[:, 0], labels, progress=False).snapshots_
+    assert none.activity.shape == (0, 2, 8)
+
+
+def test_spectral_normalisation_trains_without_a_penalty():
+    train = binary_trials(np.random.default_rng(17), 160)
+    model = quick(n_epochs=25, width=32, lr=1e-2, spectral_norm=True).fit(*train, progress=False)
+    assert model.history_["penalty"].max() <= 1  # no slope is longer than one
+    real, labels = binary_trials(np.random.default_rng(1), 4000)
+    sets = real, model.sample(labels, seed=2)
+    correlations = [ev.noise_correlations(trials, labels) for trials in sets]
+    assert ev.correlation_of_correlations(*correlations) > 0.8
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 1]])
+def test_seeds_that_are_not_different_are_refused(seeds):
+    with pytest.raises(ValueError, match="seeds must be different"):
+        fit_networks(quick(), seeds, *binary_trials(np.random.default_rng(18), 16))
+
+
+def test_an_interval_of_no_epochs_is_refused():
+    with pytest.raises(ValueError, match="at least 1 epoch; got 0"):
+        quick(sample_interval=0).fit(*binary_trials(np.random.default_rng(19), 16))
 
 
 @pytest.mark.parametrize("change", ["data", "labels", "validation", "lr", "width"])

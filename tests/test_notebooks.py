@@ -183,6 +183,12 @@ def test_every_source_is_a_page_of_the_table_of_contents():
     assert listed == set(ids(SCRIPTS))
 
 
+def test_what_is_executed_first_are_notebooks():
+    named = BOOK.settings["longest_first"]
+    assert set(named) <= {s.stem for s in SCRIPTS}
+    assert len(set(named)) == len(named)
+
+
 def test_recorded_results_hold_no_machine_path():
     paths = re.compile(r"(?<![\w:/.])/(home|root|tmp|Users|mnt|opt|var|srv)/|[A-Z]:\\\\")
     for path in (ROOT / "results").rglob("*.json"):

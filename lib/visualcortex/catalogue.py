@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from visualcortex.recording import Dissimilarities, Networks, Recording
+    from visualcortex.recording import CalciumSpikes, Dissimilarities, Networks, Recording
 
 # Readers and simulators are named, not imported: the press asks `needs` before every run and
 # should not wait for xarray or torch.
@@ -52,6 +52,8 @@ class Entry:
     mice
         Where there are several recordings of one kind, the file of each; the option `choice`
         says which, the first by default. The reader is given that file, then `files`.
+    seconds
+        Where such a recording is two files, the second of each; read after the first.
     choice
         Name of that option.
     numbers
@@ -76,6 +78,7 @@ class Entry:
     maker: str
     files: tuple[File, ...] = ()
     mice: tuple[File, ...] = ()
+    seconds: tuple[File, ...] = ()
     choice: str = "mouse"
     numbers: tuple[int, ...] = ()
     options: tuple[str, ...] = ()
@@ -92,6 +95,16 @@ class Entry:
     def choices(self) -> dict[int, File]:
         """The file of each recording by its number."""
         return dict(zip(self.numbers or range(len(self.mice)), self.mice, strict=True))
+
+    @property
+    def every_file(self) -> tuple[File, ...]:
+        """The files of all recordings, and those that they share."""
+        return (*self.mice, *self.seconds, *self.files)
+
+    def of(self, number: int) -> list[File]:
+        """Return the files of one recording by its number, without those that all share."""
+        place = list(self.choices).index(number)
+        return [self.mice[place], *self.seconds[place : place + 1]]
 
 
 _NEUROGAN = "520e2ffbed79870676ff5592d83e35b142f80927"
@@ -126,6 +139,50 @@ _RSATOOLBOX_RAW = (
 )
 _TANG2024 = "467b627a08ad1cd566fb81e210587a7b9396b3d5"
 _TANG2024_PAGE = f"https://github.com/HChoiLab/functional-network/tree/{_TANG2024}"
+_SPIKEFINDER = "def1f8c2c5268eb71e83f57c265d4b3c102fb5f8"
+# checksum and bytes of the tables of traces and of spikes; the first dataset is the default
+_SPIKEFINDER_TABLES = {
+    5: (
+        ("sha256:6b1964a63f2f177fe62b723e876b5c574ea1b3926e37af0546e95b8e397bb2c6", 2267733),
+        ("sha256:d31cd91610b20eeea3c0a06929ce763f5cacbcc30f231f9105eb3ddac320dbc2", 304560),
+    ),
+    1: (
+        ("git-blob:f382c7e786fe7131dd3cff801f4a8e803ca7ad00", None),
+        ("git-blob:60d17de01fab39a862f27acbe93c40afcfd06718", 2014811),
+    ),
+    2: (
+        ("git-blob:7085247f85bf5248a8bc39fab12149b9a94a915e", None),
+        ("git-blob:5d03255ed00eff66c6318982dca9d3520feee4a9", 1785437),
+    ),
+    3: (
+        ("git-blob:b20ec6d3f690609e8ae4734946ce88ae175fdc1f", None),
+        ("git-blob:36ddc9451c6a35fa573a02181729b98d01574911", 1435727),
+    ),
+    4: (
+        ("git-blob:9eaa20bbb310c88dde77637af98ddfc156484848", 2466089),
+        ("git-blob:141baa75a16abc453ad1c6b789d7a0fe87d2b7f8", 333168),
+    ),
+    6: (
+        ("git-blob:70a7e501ebc07a8df42b2a78b89b80c895f76ec0", 2623628),
+        ("git-blob:81d6276ee6fd73e8da4c96464f305f97affaebea", 497966),
+    ),
+    7: (
+        ("git-blob:b8b18cf270f2cfa67b31239666e9af29eb3033a1", None),
+        ("git-blob:ab7a73e09614ec70d4cdfe59a2861be77ef4d5dc", 3061688),
+    ),
+    8: (
+        ("git-blob:99264dbb36b9c1d9d0bfbd11ba2b578c99bc213b", None),
+        ("git-blob:6227b711947aebdf658ac5db3ce78707803feb65", 1066847),
+    ),
+    9: (
+        ("git-blob:fb80cec00ed4194e74a1e42558f3b289cafd58d3", None),
+        ("git-blob:f2809051f180bb4b4a3103984be1fdf2ff7e7c8a", 1895495),
+    ),
+    10: (
+        ("git-blob:e946dbe254ad5cb737f9fa823f563c20ebb20550", None),
+        ("git-blob:e4af62cf5e4bdaad1367607e1090ca0be8eefeb3", 2528959),
+    ),
+}
 _SENSORIUM_PRETRAINED = "notebooks/model_tutorial/model_checkpoints/pretrained"
 
 
@@ -140,6 +197,21 @@ def _brainscore(name: str, sha1: str) -> RemoteFile:
 def _session(number: int) -> GivenFile:
     name = f"session_{number}.nwb"
     return GivenFile(name=name, url=f"{_ALLEN_BUCKET}/session_{number}/{name}")
+
+
+def _spikefinder(number: int, kind: str) -> RemoteFile:
+    """Return the table of "calcium" or of "spikes" of a training dataset."""
+    name = f"{number}.train.{kind}.csv"
+    checksum, size = _SPIKEFINDER_TABLES[number][kind == "spikes"]
+    return RemoteFile(
+        name=name,
+        url=(
+            "https://raw.githubusercontent.com/berenslab/spikefinder_analysis/"
+            f"{_SPIKEFINDER}/data/raw/truth/{name}"
+        ),
+        checksum=checksum,
+        size=size,
+    )
 
 
 def _scan(recording: str) -> GivenFile:
@@ -213,6 +285,17 @@ ENTRIES = (
         maker="visualcortex.simulators.probes:Probes",
     ),
     Entry(
+        id="calcium_indicator",
+        what=(
+            "Simulated calcium traces of single bursting neurons with known spikes, through an "
+            "indicator that rises, decays and saturates"
+        ),
+        citation="",
+        licence="MIT",
+        url="",
+        maker="visualcortex.simulators.indicator:CalciumIndicator",
+    ),
+    Entry(
         id="guan2018",
         what="Fraction of active frames of 259 neurons of mouse visual cortex, 498 trials",
         citation="gao2021neurogan",
@@ -245,6 +328,21 @@ ENTRIES = (
             ),
             _GUAN2018_TAG,
         ),
+    ),
+    Entry(
+        id="spikefinder",
+        what=(
+            "Calcium traces of single neurons with electrically recorded spikes, 100 Hz: the ten "
+            "training datasets of the spikefinder challenge, the fifth by default"
+        ),
+        citation="berens2018",
+        licence="none stated",
+        url=f"https://github.com/berenslab/spikefinder_analysis/tree/{_SPIKEFINDER}",
+        maker="visualcortex.sources.spikefinder:read_spikefinder",
+        mice=tuple(_spikefinder(number, "calcium") for number in _SPIKEFINDER_TABLES),
+        seconds=tuple(_spikefinder(number, "spikes") for number in _SPIKEFINDER_TABLES),
+        choice="number",
+        numbers=tuple(_SPIKEFINDER_TABLES),
     ),
     Entry(
         id="stringer2018b",
@@ -454,7 +552,7 @@ ENTRIES = (
 
 def load(
     id: str, *, simulator: str | None = None, seed: int = 0, **options: object
-) -> Recording | Dissimilarities | Networks:
+) -> Recording | CalciumSpikes | Dissimilarities | Networks:
     """Return a recording of the catalogue.
 
     Parameters
@@ -473,7 +571,8 @@ def load(
 
     Returns
     -------
-    Recording, or Dissimilarities or Networks where no more is published
+    Recording; CalciumSpikes where spikes are known besides; Dissimilarities or Networks where no
+        more is published
 
     Raises
     ------
@@ -663,7 +762,7 @@ def _files(entry: Entry, numbers: Sequence[object]) -> list[File]:
             raise ValueError(
                 f"{entry.id} has no {entry.choice} {number!r}. Its recordings: {listed}."
             )
-    return [*(known[number] for number in dict.fromkeys(numbers)), *entry.files]
+    return [*(file for number in dict.fromkeys(numbers) for file in entry.of(number)), *entry.files]
 
 
 def _suggest(word: object, valid: list[str]) -> str:
@@ -680,19 +779,20 @@ def _check_options(id: str, options: Mapping[str, object], valid: list[str]) -> 
 
 def _names(entry: Entry) -> Iterator[str]:
     """List the files; of very many recordings the first stands for all."""
-    mice = [file.name for file in entry.mice]
-    yield from mice if len(mice) < 10 else [f"{mice[0]} and {len(mice) - 1} more"]
+    for several in (entry.mice, entry.seconds):
+        names = [file.name for file in several]
+        yield from names if len(names) < 10 else [f"{names[0]} and {len(names) - 1} more"]
     yield from (file.name for file in entry.files)
 
 
 def _checksums(entry: Entry) -> list[str]:
-    return list(dict.fromkeys(file.checksum for file in (*entry.mice, *entry.files)))
+    return list(dict.fromkeys(file.checksum for file in entry.every_file))
 
 
 def _size(entry: Entry) -> str:
     if entry.simulated:
         return "none to fetch"
-    files = (*entry.mice, *entry.files)
+    files = entry.every_file
     if any(file.checksum == PUBLISHED for file in files):
         return "listed under the DOI"
     sizes = [file.size for file in files]
@@ -704,6 +804,6 @@ def _size(entry: Entry) -> str:
 def _how(entry: Entry) -> str:
     if entry.simulated:
         return "made on the spot by its simulator"
-    if any(isinstance(file, GivenFile) for file in (*entry.mice, *entry.files)):
+    if any(isinstance(file, GivenFile) for file in entry.every_file):
         return "to be fetched by hand from its publisher and put anywhere below VISUALCORTEX_DATA"
     return "downloaded at first use, or put its files anywhere below VISUALCORTEX_DATA"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
@@ -275,6 +275,135 @@ class CalciumRecording(Recording):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class CalciumSpikes(_Described):
+    r"""Calcium traces :math:`y_{it}` and the spikes :math:`n_{it}` of the same neurons *i*.
+
+    The spikes are known otherwise: recorded electrically, or simulated. Neurons may come from
+    different recordings, so that frame *t* of one has nothing to do with frame *t* of another.
+
+    Parameters
+    ----------
+    traces
+        Dimensions ``("neuron", "time")``; where a neuron was recorded for less long, NaN at the end
+        and nowhere else. The coordinate ``"time"`` is the start of each frame in s, evenly spaced.
+        ``attrs`` hold ``"quantity"`` and ``"units"``.
+    spikes
+        The same dimensions and coordinate: spikes in each frame, NaN where `traces` are.
+    neurons
+        One row a neuron; may be no more than its index.
+    provenance
+        Source, citation, licence, checksums, preprocessing.
+    truth
+        What is known of the indicator; None for a real recording.
+
+    Raises
+    ------
+    TypeError
+        An array has no named dimensions.
+    ValueError
+        Dimensions, lengths, units, times or values are not as described.
+    """
+
+    traces: xr.DataArray
+    spikes: xr.DataArray
+    neurons: pd.DataFrame
+    provenance: Provenance
+    truth: object | None = None
+
+    layouts: ClassVar[tuple[tuple[str, ...], ...]] = (("neuron", "time"),)
+
+    def __post_init__(self) -> None:
+        """Check the whole once, so that nothing below has to."""
+        _check_layout("traces", self.traces, self.layouts)
+        _check_layout("spikes", self.spikes, self.layouts)
+        _check_frames(self.traces, self.spikes)
+        _check_padding(self.traces.to_numpy(), self.spikes.to_numpy())
+        if len(self.neurons) != self.n_neurons:
+            raise ValueError(
+                f"neurons must have one row for each of the {self.n_neurons} neurons of traces; "
+                f"got {len(self.neurons)} rows. Select the same neurons from both."
+            )
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of neurons."""
+        return int(self.traces.sizes["neuron"])
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second, Hz."""
+        time = self.traces["time"].to_numpy()
+        return float((len(time) - 1) / (time[-1] - time[0]))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Frames of each neuron, integers ``(neuron,)``."""
+        return np.isfinite(self.traces.to_numpy()).sum(axis=1)
+
+    def of(self, neuron: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return trace and spikes of one neuron, without the padding, each ``(frame,)``."""
+        length = self.lengths[neuron]
+        pair = (self.traces, self.spikes)
+        return tuple(x.to_numpy()[neuron, :length] for x in pair)
+
+    def coarser(self, n_frames: int) -> CalciumSpikes:
+        """Join frames: traces become the means of so many frames, spikes their sums.
+
+        Frames at the end that fill no whole one are left out. The truth, which may be told frame
+        by frame, is not carried over.
+
+        Parameters
+        ----------
+        n_frames
+            How many frames make one.
+
+        Returns
+        -------
+        CalciumSpikes
+
+        Raises
+        ------
+        ValueError
+            It is no whole number above 0, or fewer than two frames would be left.
+        """
+        n_left = self.traces.sizes["time"] // n_frames if n_frames >= 1 else 0
+        if n_left < 2:
+            raise ValueError(
+                f"n_frames must leave two frames or more of {self.traces.sizes['time']}; got "
+                f"{n_frames}. Join fewer."
+            )
+        joined = []
+        for measured, join in ((self.traces, np.mean), (self.spikes, np.sum)):
+            stacked = measured.to_numpy()[:, : n_left * n_frames].reshape(-1, n_left, n_frames)
+            time = measured["time"].to_numpy()[: n_left * n_frames : n_frames]
+            joined.append(
+                xr.DataArray(
+                    join(stacked, axis=2),
+                    dims=("neuron", "time"),
+                    coords={"time": time},
+                    attrs=measured.attrs,
+                )
+            )
+        steps = (*self.provenance.preprocessing, f"{n_frames} frames joined into one")
+        return CalciumSpikes(
+            traces=joined[0],
+            spikes=joined[1],
+            neurons=self.neurons,
+            provenance=replace(self.provenance, preprocessing=steps),
+        )
+
+    def _measured(self) -> xr.DataArray:
+        return self.traces
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        seconds = self.lengths / self.frame_rate
+        yield "frame rate", f"{self.frame_rate:.4g} Hz"
+        yield "length", f"{seconds.min():.0f} to {seconds.max():.0f} s a neuron"
+        rates = np.nansum(self.spikes.to_numpy(), axis=1) / seconds
+        yield "spikes", f"{rates.min():.2g} to {rates.max():.2g} a second"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Dissimilarities(_Described):
     r"""How differently images are answered: matrices :math:`D^{(k)}_{ij}` for images *i* and *j*.
 
@@ -484,6 +613,47 @@ def _check_lengths(responses: xr.DataArray, trials: pd.DataFrame, neurons: pd.Da
             raise ValueError(
                 f"{name} must have one row for each of the {expected} {dim}s in responses; "
                 f"got {len(table)} rows. Select the same {dim}s from both."
+            )
+
+
+def _check_frames(traces: xr.DataArray, spikes: xr.DataArray) -> None:
+    """Refuse spikes of other frames than the traces, and frames that are not evenly spaced."""
+    if traces.shape != spikes.shape or not np.array_equal(traces["time"], spikes["time"]):
+        raise ValueError(
+            f"spikes must have the neurons and frames of traces, {traces.shape}; got "
+            f"{spikes.shape}, or other times. Count spikes in the frames of the traces."
+        )
+    steps = np.diff(traces["time"].to_numpy())
+    if 0 in traces.shape or len(steps) < 1 or steps.min() <= 0 or np.ptp(steps) > 0.01 * steps[0]:
+        raise ValueError(
+            f"need one neuron or more and two frames or more, evenly spaced in time; got "
+            f"{traces.shape}, steps of {steps[:1]} s and others. Resample, or assign the times."
+        )
+
+
+def _check_padding(traces: np.ndarray, spikes: np.ndarray) -> None:
+    """Refuse NaN elsewhere than at the end, infinity, and spikes that are no counts."""
+    for name, values in (("traces", traces), ("spikes", spikes)):
+        _check_real(name, values)
+    known = np.isfinite(traces)
+    for row, (trace, spike, there) in enumerate(zip(traces, spikes, known, strict=True)):
+        n = int(there.sum())
+        if n < 2 or not there[:n].all() or np.isinf(trace).any():
+            raise ValueError(
+                f"traces must be finite for two frames or more, with NaN at the end only; neuron "
+                f"{row} has {n} finite values of {len(there)}, in another order, or infinity. Cut "
+                f"it, or fill in what is missing and say so in provenance.preprocessing."
+            )
+        if (np.isfinite(spike) != there).any():
+            raise ValueError(
+                f"spikes must be NaN where traces are and nowhere else; those of neuron {row} are "
+                f"not. They may be of another neuron."
+            )
+        counts = spike[:n]
+        if (counts < 0).any() or (counts != np.floor(counts)).any():
+            raise ValueError(
+                f"spikes must be counts, whole and not negative; got {counts.min():g} to "
+                f"{counts.max():g} for neuron {row}. Count spikes, frame by frame."
             )
 
 
