@@ -1173,7 +1173,7 @@ run.quote(rate_above_zero=(graded > 0).mean(), rate_above_half=(graded > 0.5).me
 # %%
 fluorescence = recording.responses.to_numpy()
 lowest, highest = float(fluorescence.min()), float(fluorescence.max())
-squashed = np.tanh(rng.standard_normal(10_000))  # what a generator with that output may give
+squashed = np.tanh(rng.standard_normal(10_000))  # what such a generator may give
 restored = lowest + squashed * (highest - lowest)
 run.quote(
     lowest_recorded=lowest, lowest_restored=float(restored.min()),
@@ -1248,8 +1248,8 @@ run.record(
     bookpress.Claim.of(
         "defect_one_trial_a_condition", one_each, chance=0.0, ceiling=all_of_them.value,
         n=n_kept, held_out=test_facts["held_out"],
-        note="Correlation of mean rates with those of test trials, from one recorded training "
-        "trial a condition. Interval over neurons. Ceiling: from all training trials.",
+        note="Correlation of mean rates with those of test trials, from one recorded "
+        "training trial a condition. Interval over neurons. Ceiling: from all training trials.",
     )
 )
 
