@@ -1249,7 +1249,7 @@ run.record(
         "defect_one_trial_a_condition", one_each, chance=0.0, ceiling=all_of_them.value,
         n=n_kept, held_out=test_facts["held_out"],
         note="Correlation of mean rates with those of test trials, from one recorded "
-        "training trial a condition. Interval over neurons. Ceiling: from all training trials.",
+        "training trial a condition. Interval over neurons. Ceiling: from all of them.",
     )
 )
 
