@@ -153,7 +153,7 @@ def apart(case: Case) -> dict[str, float]:
                                              duel.critic.see(fake), strict=True))  # fmt: skip
     with torch.no_grad():
         ours = critic_losses(duel.critic, weights, Seen(*seen), stimulus[None], share[None], weight)
-    torch.autograd.backward(list(weights.values()), [ours.gradients[name] for name in weights])
+    duel.critic.take_gradients(weights, ours.gradients)
     found = [(ours.wasserstein[0], wasserstein), (ours.penalty[0], penalty)]
     gradients = [
         (getattr(duel.critic, name).weight.grad[0].T, getattr(plain.critic, name).weight.grad)

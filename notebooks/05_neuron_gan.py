@@ -52,7 +52,7 @@ batch_size: int = 32  # trials in a training step [2, 1024]
 lr: float = 0.001  # learning rate of Adam [0.000001, 0.1]
 b1: float = 0.0  # decay of Adam's mean of the gradient [0, 0.999]
 b2: float = 0.9  # decay of Adam's mean of its square [0, 0.99999]
-n_cpu: int = 0  # processor threads; 0 for those that the process was given [0, 1024]
+n_cpu: int = 1  # processor threads; networks as small as these gain nothing from more [1, 1024]
 latent_dim: int = 64  # latent numbers behind one generated trial [1, 4096]
 sample_interval: int = 25  # epochs between two looks at what a network writes [1, 100000]
 n_critic: int = 2  # steps of the critic for one of the generator [1, 100]
@@ -86,7 +86,7 @@ from visualcortex.population_figures import count_plot, lag_plot, placement_plot
 run = bookpress.begin("05_neuron_gan")
 figures.use_style()
 rng = np.random.default_rng(seed)
-torch.set_num_threads(n_cpu or torch.get_num_threads())
+torch.set_num_threads(n_cpu)
 
 # %% [markdown]
 # ## Data

@@ -128,8 +128,9 @@ class Generator(nn.Module):
         self.block = min(BLOCK, n_time)
         self.n_blocks = -(-n_time // self.block)
         self.start = Affine(latent_dim + n_stimuli, width * self.n_blocks)
-        self.grow = Affine(width, width * self.block)
-        self.readout = Affine(width, n_neurons, bias=False)
+        n_features = -(-width // 2)  # of a frame
+        self.grow = Affine(width, n_features * self.block)
+        self.readout = Affine(n_features, n_neurons, bias=False)
         self.shared = Affine(latent_dim, n_neurons, bias=False)
         self.tuning = Affine(n_stimuli, n_neurons, bias=False)
         self.paths = Affine(self.n_paths, n_neurons, bias=False)
@@ -162,10 +163,11 @@ class Generator(nn.Module):
         m, n = stimulus.shape[:2]
         blocks = self.start(torch.cat([noise.latent, stimulus], dim=2))
         blocks = functional.leaky_relu_(blocks.view(m, -1, self.width), LEAK)
-        features = functional.leaky_relu_(self.grow(blocks), LEAK).view(m, n, -1, self.width)
+        features = functional.leaky_relu_(self.grow(blocks), LEAK)
+        features = features.view(m, n, self.n_blocks * self.block, -1)
         if features.shape[2] > self.n_time:
             features = features[:, :, : self.n_time]
-        features = features.reshape(m, -1, self.width)  # (M, B T, C)
+        features = features.reshape(m, n * self.n_time, -1)  # (M, B T, C)
         in_time = self.readout(features)
         if self.n_paths:
             paths = self.latent_paths(noise.innovations).reshape(m, -1, self.n_paths)
@@ -263,6 +265,17 @@ class Critic(nn.Module):
                 )
             found["top"] = found["top"] / found["top"].norm(dim=2).amax(dim=1)[:, None, None]
         return found | {f"{name}_bias": getattr(self, name).bias for name in NORMALISED}
+
+    def take_gradients(self, weights: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
+        """Give the parameters their gradients, from those of the matrices in use."""
+        if self.spectral_norm:
+            torch.autograd.backward(list(weights.values()), [gradients[name] for name in weights])
+            return
+        for name in NORMALISED:
+            layer = getattr(self, name)
+            layer.weight.grad, layer.bias.grad = gradients[name], gradients[f"{name}_bias"]
+        self.projection.weight.grad = gradients["top"]
+        self.score.weight.grad = gradients["top"].sum(1)[..., None]
 
     @torch.no_grad()
     def iterate(self) -> None:

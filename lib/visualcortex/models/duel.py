@@ -20,7 +20,7 @@ from visualcortex.models.adversaries import Critic, Generator, Seen, joined, sep
 from visualcortex.training import choose_device
 
 # trials generated for each validation trial when the state to keep is chosen; tails are heavy
-N_GENERATED_PER_VALIDATION = 12
+N_GENERATED_PER_VALIDATION = 8
 # that is, in each of the first epochs, and whenever so many have passed
 JUDGED_EVERY = 10
 # of the moving average of the generator's weights, a generator step
@@ -148,9 +148,7 @@ class Duel:
                 self.critic, weights, seen, stimulus, share, self.settings.gradient_penalty
             )
         self.optimisers[1].zero_grad()
-        torch.autograd.backward(
-            list(weights.values()), [losses.gradients[name] for name in weights]
-        )
+        self.critic.take_gradients(weights, losses.gradients)
         self.optimisers[1].step()
         return torch.stack([losses.wasserstein, losses.penalty])
 

@@ -53,7 +53,7 @@ class NeuronGAN(BaseEstimator):
     generator's weights (decay 0.98 a generator step), of the epoch in which the energy distance
     between validation trials and generated trials, given the stimulus, is lowest; without
     validation trials, of the last epoch. The distance is taken in each of the first ten epochs and
-    in every tenth after them, with twelve generated trials for each of validation: populations
+    in every tenth after them, with eight generated trials for each of validation: populations
     have heavy tails, and a distance from few trials is that of their luck.
 
     The generator *starts* from the mean rates of the training trials, stimulus by stimulus: rates
@@ -92,7 +92,7 @@ class NeuronGAN(BaseEstimator):
         slope by one, so that no penalty is needed. Bias: the bound is loose, so that the critic's
         distance is too small.
     width : int
-        Number of features in the hidden layers.
+        Number of features in the hidden layers; half as many in each frame of the generator.
     sample_interval : int, optional
         After every so many epochs, the averaged generator writes a trial of each stimulus, from the
         same noise each time.
