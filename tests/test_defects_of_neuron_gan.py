@@ -137,3 +137,33 @@ def test_labels_of_another_day_agree_with_half_of_the_trials_and_still_decode():
     # far above chance in spite of it, which is why nobody noticed
     assert accuracy[0] > 0.99
     assert 3 / 16 < accuracy[1] < 0.9
+
+
+def test_rates_of_one_trial_a_condition_scatter_as_single_trials_do():
+    rng = np.random.default_rng(5)
+    n_stimuli, n_trials = 14, 36
+    # rates of trials: a mean of its own for each neuron, and trials that vary as much as neurons
+    means = rng.normal(size=200)
+    trials = means + 4 * rng.normal(size=(n_stimuli * n_trials, 200))
+    stimulus = np.repeat(np.arange(n_stimuli), n_trials)
+    first = np.array([np.flatnonzero(stimulus == s)[0] for s in range(n_stimuli)])
+    agreement = [np.corrcoef(ev.mean_rates(some), means)[0, 1] for some in (trials[first], trials)]
+    # of unit variance over neurons, plus 16 / n of sampling
+    assert agreement[0] == pytest.approx((1 + 16 / n_stimuli) ** -0.5, abs=0.1)
+    assert agreement[1] == pytest.approx((1 + 16 / len(trials)) ** -0.5, abs=0.02)
+
+
+def test_an_examiner_who_knows_the_candidate_flatters_it():
+    rng = np.random.default_rng(6)
+    centres = rng.normal(size=(6, 20))
+    recorded_labels = np.repeat(np.arange(6), 20)
+    recorded = centres[recorded_labels] + rng.normal(size=(120, 20))
+    # the candidate knows little of the conditions, and writes trials that are alike within each
+    labels = np.repeat(np.arange(6), 20)
+    written = 0.2 * centres[labels] + rng.normal(size=(6, 20))[labels] + rng.normal(size=(120, 20))
+    both = np.concatenate([recorded, written]), np.concatenate([recorded_labels, labels])
+    right, flattering = (
+        ev.inception_score(ev.class_probabilities(*lessons, written))
+        for lessons in ((recorded, recorded_labels), both)
+    )
+    assert flattering > right + 0.5

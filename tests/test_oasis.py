@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import nnls
 from scipy.signal import lfilter
 
-from visualcortex.models import oasis
+from visualcortex.models import oasis_batched
 from visualcortex.models.deconvolution import (
     deconvolve,
     estimate_coefficients,
@@ -261,7 +261,7 @@ def test_descending_runs_are_pooled_as_a_loop_would():
     decay = np.array([0.3, 0.9, 0.99])
     traces = rng.normal(size=(3, 60)).cumsum(1)
     known = [torch.from_numpy(x) for x in (traces, decay, 0 * decay, 0 * decay, 0 * decay)]
-    calcium, spikes, _, _ = oasis.fit_order_one_batched(*known)
+    calcium, spikes, _, _ = oasis_batched.fit_order_one_batched(*known)
     for trace, g, fitted, jumps in zip(traces, decay, calcium.numpy(), spikes.numpy(), strict=True):
         pools = [[value, 1.0, 1] for value in trace]
         i = 0

@@ -21,9 +21,9 @@ from visualcortex.models.oasis import (
     Fit,
     autocovariance,
     fit_order_one,
-    fit_order_one_batched,
     fit_order_two,
 )
+from visualcortex.models.oasis_batched import fit_order_one_batched
 from visualcortex.training import choose_device
 
 # s.d. of a normal distribution over its median absolute deviation
