@@ -54,7 +54,7 @@ b1: float = 0.0  # decay of Adam's mean of the gradient [0, 0.999]
 b2: float = 0.9  # decay of Adam's mean of its square [0, 0.99999]
 n_cpu: int = 1  # processor threads; more do not help networks this small [1, 1024]
 latent_dim: int = 64  # latent numbers behind one generated trial [1, 4096]
-sample_interval: int = 25  # epochs between two looks at what a network writes [1, 100000]
+sample_interval: int = 5  # epochs between two looks at what a network writes [1, 100000]
 n_critic: int = 2  # steps of the critic for one of the generator [1, 100]
 spectral_norm: bool = False  # whether the critic's slope is bounded by its weights instead
 n_resamples: int = 1000  # bootstrap resamples behind each interval [100, 100000]
@@ -392,7 +392,7 @@ for network in networks:
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What the first network writes for the same latent numbers and conditions at some epochs of its training, one panel an epoch: neurons in rows, frames of a few trials side by side.", "name": "fig-05-snapshots"}, "image": {"alt": "A row of raster images, one for each of some epochs of training; rows are neurons, columns are frames of a few generated trials."}}
 snapshots = networks[0].snapshots_
-chosen = np.unique(np.linspace(0, len(snapshots.epochs) - 1, 4).round().astype(int))
+chosen = np.unique(np.geomspace(1, len(snapshots.epochs), 4).round().astype(int)) - 1
 figure, axes = plt.subplots(1, len(chosen), figsize=(9.5, 2.8), sharey=True, squeeze=False)
 for ax, k in zip(axes[0], chosen, strict=True):
     written = snapshots.activity[k].reshape(-1, n_kept)  # (trial * frame, neuron)
@@ -683,7 +683,7 @@ if activity.ndim == 3:
     distances.loc["van Rossum distances"] = {
         name: ev.histogram_divergence(one, among_test) for name, one in apart.items()
     }
-distances.round(3)
+distances.astype(float).round(3)
 
 # %% tags=["hide-input"]
 frames_active = distances.loc["active frames"]

@@ -485,15 +485,12 @@ if truth is not None:
             "over neurons.",
         ))
     run.quote(trace_slowest=by_rate[10.0][0].value, trace_noisiest=by_noise[0.3][0].value)
-else:
-    ends = ("microscope_slowest", "microscope_fastest", "microscope_quietest", "microscope_noisiest")
-    run.quote(**dict.fromkeys((*ends, "trace_slowest", "trace_noisiest"), "not measured"))
 
 # %% [markdown]
-# From ten to a hundred and twenty frames a second the score goes from {glue:text}`microscope_slowest` to
-# {glue:text}`microscope_fastest`; from the least to the most noise, from {glue:text}`microscope_quietest` to
-# {glue:text}`microscope_noisiest`. The trace itself, moved, has {glue:text}`trace_slowest` at the slowest and
-# {glue:text}`trace_noisiest` at the noisiest: in bins about as long as the indicator is slow there is little to
+# From ten to a hundred and twenty frames a second the score goes from {glue:text}`microscope_slowest:.2f` to
+# {glue:text}`microscope_fastest:.2f`; from the least to the most noise, from {glue:text}`microscope_quietest:.2f` to
+# {glue:text}`microscope_noisiest:.2f`. The trace itself, moved, has {glue:text}`trace_slowest:.2f` at the slowest and
+# {glue:text}`trace_noisiest:.2f` at the noisiest: in bins about as long as the indicator is slow there is little to
 # sharpen, and where events drown in noise the sparsest explanation of a trace is that nothing happened. Inference pays
 # where frames are many and quiet.
 #

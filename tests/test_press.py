@@ -264,6 +264,7 @@ class TestPages:
 
     def test_a_good_page_has_no_fault(self, tmp_path):
         good = self.figure("Rates of real against generated neurons", "Rates.")
+        good += '<p>Of 0.718.</p><div class="cell_output"><p>0.7180531260804242</p></div>'
         assert self.write(tmp_path, good, '<script src="local.js"></script>') == []
 
     @pytest.mark.parametrize(
@@ -278,6 +279,7 @@ class TestPages:
                 "",
                 "no caption",
             ),
+            ("<p>The score is 0.7180531260804242.</p>", "", "say how many decimals"),
         ],
     )
     def test_faults_are_found(self, tmp_path, body, head, fault):

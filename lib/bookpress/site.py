@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from bs4 import BeautifulSoup, Tag
 from bookpress.book import Book, BookError
 
 TRACE = "Traceback (most recent call last)"
+# more decimals than any reader wants: a number that was put into a sentence as it came
+UNROUNDED = re.compile(r"\d\.\d{7,}")
 
 
 def render(book: Book, *, builder: str = "html") -> None:
@@ -70,8 +73,8 @@ def _complaint(log: Path, code: int) -> str:
 def check(book: Book) -> None:
     """Check each page of the table of contents as built.
 
-    It exists, holds no traceback, loads nothing from another host, and every computed image has
-    a caption and an alternative text of its own.
+    It exists, holds no traceback and no sentence with an unrounded number, loads nothing from
+    another host, and every computed image has a caption and an alternative text of its own.
 
     Raises
     ------
@@ -99,8 +102,15 @@ def page_faults(path: Path) -> list[str]:
     text = article.get_text()
     faults = ["holds a traceback"] if TRACE in text else []
     faults += [f"loads {url} from another host" for url in _foreign(soup)]
+    faults += [f"puts {number} into a sentence; say how many decimals" for number in _raw(article)]
     faults += [fault for image in article.select(".cell_output img") for fault in _image(image)]
     return [f"{path.name}: {fault}" for fault in faults]
+
+
+def _raw(article: Tag) -> list[str]:
+    """Return the unrounded numbers of sentences, code and outputs left out."""
+    sentences = (p for p in article.find_all("p") if not p.find_parent(class_="cell_output"))
+    return [number for p in sentences for number in UNROUNDED.findall(p.get_text())]
 
 
 def _foreign(soup: BeautifulSoup) -> list[str]:
