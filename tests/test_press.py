@@ -323,6 +323,14 @@ class TestBookOfFiles:
         with pytest.raises(BookError, match="names 0 of the notebooks 01_tiny"):
             tiny_book.chapter("07")
 
+    def test_a_number_of_its_own_comes_before_the_beginning_of_a_name(self, tiny_book):
+        for name in ("01b_second", "02a_first", "02b_second"):
+            (tiny_book.notebooks / f"{name}.py").write_text("")
+        assert tiny_book.chapter("01") == "01_tiny"
+        assert tiny_book.chapter("01b") == "01b_second"
+        with pytest.raises(BookError, match="names 2 of the notebooks"):
+            tiny_book.chapter("02")
+
     @pytest.mark.parametrize(
         "name", ["My chapter", "07_Example", "example", "7_example", "01_tiny"]
     )

@@ -79,6 +79,9 @@ class Book:
     def chapter(self, name: str) -> str:
         """Return the full name of the notebook that ``name`` (``05``, say) begins.
 
+        ``05`` is ``05_neuron_gan`` even where there is a ``05b_deconvolution``: a name of its own,
+        or a number of its own, comes before the beginning of a name.
+
         Raises
         ------
         BookError
@@ -86,7 +89,8 @@ class Book:
         """
         stem = Path(name).stem
         names = [source.stem for source in self.sources()]
-        found = [n for n in names if n == stem] or [n for n in names if n.startswith(stem)]
+        itself = [n for n in names if n == stem] or [n for n in names if n.startswith(f"{stem}_")]
+        found = itself or [n for n in names if n.startswith(stem)]
         if len(found) != 1:
             raise BookError(f"{name!r} names {len(found)} of the notebooks {', '.join(names)}.")
         return found[0]
