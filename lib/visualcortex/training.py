@@ -7,6 +7,7 @@ to do one epoch. The loop knows when to stop, what to keep and how to go on afte
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 import os
 import warnings
@@ -61,6 +62,28 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f'device {device!r} was asked for, but no GPU is visible; use "auto"')
     return chosen
+
+
+def fingerprint(settings: object, *arrays: np.ndarray) -> str:
+    """Identify a fit by its settings and its data, so that no other goes on from its checkpoint.
+
+    Parameters
+    ----------
+    settings
+        Whatever the fit depends on; its ``repr`` must say all of it.
+    arrays
+        The data, of any shape.
+
+    Returns
+    -------
+    str
+        A SHA-256 in hexadecimal.
+    """
+    shapes = [array.shape for array in arrays]
+    digest = hashlib.sha256(repr((settings, shapes)).encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def to_tensor(

@@ -462,6 +462,7 @@ def synthesis_small_multiples(
 
 def _ascent_controls(ascents: _Ascents) -> dict[str, ipywidgets.Widget]:
     def slider(values: Sequence[float], **options: object) -> ipywidgets.SelectionSlider:
+        """Offer a choice of values; fixed where there is only one."""
         places = [(f"{value:g}", place) for place, value in enumerate(values)]
         return ipywidgets.SelectionSlider(options=places, disabled=len(values) == 1, **options)
 

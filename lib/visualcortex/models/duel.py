@@ -6,7 +6,6 @@ What trains one network trains several side by side, each with its own weights, 
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from torch import Tensor
 from visualcortex.evaluation.scores import energy_distance, trial_rates
 from visualcortex.models.adversarial_losses import critic_losses, uphill
 from visualcortex.models.adversaries import Critic, Generator, Seen, joined, separated, write
-from visualcortex.training import choose_device
+from visualcortex.training import choose_device, fingerprint
 
 # trials generated for each validation trial when the state to keep is chosen; tails are heavy
 N_GENERATED_PER_VALIDATION = 8
@@ -77,7 +76,7 @@ class Duel:
         self.n_steps = 0
         self.rows: list[Tensor] = []  # an epoch each, (M, 2 or 3)
         self.snapshots: list[tuple[int, Tensor]] = []  # epochs, (M, S, T, N)
-        self.identity = _identity(settings, self.seeds, frames, codes, *(held_out or ()))
+        self.identity = fingerprint((settings, self.seeds), frames, codes, *(held_out or ()))
         self.held_out = None if held_out is None else _HeldOut(self, *held_out)
 
     def _streams(self) -> list[torch.Generator]:
@@ -303,12 +302,3 @@ def _starting_drive(
     n_frames = (np.bincount(codes) * frames.shape[1])[:, None]  # (S, 1)
     active = means * n_frames
     return (np.log(active + 0.5) - np.log(n_frames - active + 0.5)).astype(np.float32)
-
-
-def _identity(settings: Settings, seeds: Sequence[int], *arrays: np.ndarray) -> str:
-    """Fingerprint of the data, the seeds and every setting."""
-    shapes = [array.shape for array in arrays]
-    digest = hashlib.sha256(repr((settings, list(seeds), shapes)).encode())
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

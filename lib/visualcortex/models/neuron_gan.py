@@ -17,6 +17,7 @@ import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
+from visualcortex.evaluation.surrogates import checked_frames, stimulus_codes
 from visualcortex.models.adversaries import separated, write
 from visualcortex.models.duel import Duel, Settings, is_binary
 from visualcortex.training import run_epochs
@@ -221,21 +222,11 @@ class NeuronGAN(BaseEstimator):
         """
         check_is_fitted(self, "generator_")
         device = self.generator_.engagement.device
-        stimulus = torch.eye(len(self.labels_), device=device)[self._codes(labels)]
+        stimulus = torch.eye(len(self.labels_), device=device)[stimulus_codes(labels, self.labels_)]
         rng = torch.Generator(device).manual_seed(seed)
         written = [trials[0].cpu() for trials in write(self.generator_, stimulus, [rng])]
         sampled = torch.cat(written).numpy()
         return sampled if self.has_time_ else sampled[:, 0]
-
-    def _codes(self, labels: np.ndarray) -> np.ndarray:
-        """Number of each label among those of training."""
-        unknown = np.setdiff1d(labels, self.labels_)
-        if len(unknown):
-            raise ValueError(
-                f"stimuli {unknown.tolist()} were not in training, which had "
-                f"{self.labels_.tolist()}; split within each stimulus"
-            )
-        return np.searchsorted(self.labels_, labels)
 
     def _settings(self) -> Settings:
         """What it has in common with networks of other seeds."""
@@ -322,7 +313,7 @@ def _fit_jointly(
     progress: bool,
 ) -> None:
     """Fit networks that differ by their seeds only."""
-    frames = _frames(activity, labels, "activity")
+    frames = checked_frames(activity, labels)
     first = networks[0]
     for network in networks:
         network.labels_ = np.unique(labels)
@@ -330,14 +321,14 @@ def _fit_jointly(
         network.has_time_ = np.ndim(activity) == 3
     held_out = None
     if validation is not None:
-        held_out = _frames(*validation, "validation activity"), first._codes(validation[1])
+        held_out = checked_frames(*validation), stimulus_codes(validation[1], first.labels_)
         if held_out[0].shape[1:] != frames.shape[1:]:
             raise ValueError(
                 "validation must have the frames and neurons of training, "
                 f"{frames.shape[1:]}; got {held_out[0].shape[1:]}"
             )
     seeds = [network.seed for network in networks]
-    data = frames, first._codes(labels)
+    data = frames, stimulus_codes(labels, first.labels_)
     duel = Duel(first._settings(), seeds, data, held_out, first.device)
     run_epochs(
         duel,
@@ -349,20 +340,3 @@ def _fit_jointly(
     )
     for index, network in enumerate(networks):
         network._take(duel, index)
-
-
-def _frames(activity: np.ndarray, labels: np.ndarray, name: str) -> np.ndarray:
-    """Checked activity as (B, T, N) float32; T = 1 where there is no time."""
-    frames = np.ascontiguousarray(activity, dtype=np.float32)
-    if frames.ndim not in (2, 3) or np.shape(labels) != frames.shape[:1] or frames.size == 0:
-        raise ValueError(
-            f"{name} must be (trial, neuron) or (trial, time, neuron) with one label a trial; "
-            f"got {frames.shape} with labels of shape {np.shape(labels)}"
-        )
-    if not ((frames >= 0) & (frames <= 1)).all():
-        raise ValueError(
-            f"{name} must be finite and lie in [0, 1] (active frames, or the fraction of frames "
-            f"active); got values from {frames.min():.3g} to {frames.max():.3g}, "
-            f"{np.isnan(frames).sum()} NaN; see visualcortex.models.deconvolution.active_frames"
-        )
-    return frames if frames.ndim == 3 else frames[:, None]

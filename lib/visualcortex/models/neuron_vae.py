@@ -8,7 +8,6 @@ trained on a bound of the likelihood, without an adversary, which takes seconds.
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from visualcortex.evaluation.surrogates import checked_frames, stimulus_codes
-from visualcortex.training import choose_device, run_epochs
+from visualcortex.training import choose_device, fingerprint, run_epochs
 
 # number of frames behind a fraction: the largest that is looked for, and how far values may be off
 LARGEST_GRID = 128
@@ -864,8 +863,4 @@ def _identity(settings: NeuronVAE, *arrays: np.ndarray) -> str:
     """Fingerprint of the data and of every parameter but those that only say when to stop."""
     free = "n_epochs", "patience", "device"
     parameters = {k: v for k, v in settings.get_params().items() if k not in free}
-    shapes = [array.shape for array in arrays]
-    digest = hashlib.sha256(repr((sorted(parameters.items()), shapes)).encode())
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    return fingerprint(sorted(parameters.items()), *arrays)

@@ -330,6 +330,7 @@ def _ascend(
     """
 
     def height_and_slope(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logarithm of the drive, and its gradient along the sphere."""
         at = points.clone().requires_grad_()
         with torch.enable_grad():
             features = norm * torch.einsum("nkd,rnd->rnk", mixing, at)

@@ -78,6 +78,7 @@ def image_responses(
     """
 
     def activity(rows: np.ndarray) -> xr.DataArray:
+        """Responses to some presentations."""
         return xr.DataArray(values[rows], dims=("trial", "neuron"), attrs=attrs)
 
     frame = table["frame"].to_numpy()

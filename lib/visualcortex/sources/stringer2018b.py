@@ -297,6 +297,7 @@ def _put_rows(put: Put, name: str, values: np.ndarray, rows: np.ndarray) -> None
         return
 
     def blocks() -> Iterator[np.ndarray]:
+        """Read a few rows at a time, so that memory holds no more."""
         for start in range(0, len(rows), ROWS):
             block = values[rows[start : start + ROWS]].astype(np.float32, order="C")
             block[np.isnan(block)] = 0
