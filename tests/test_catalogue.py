@@ -15,6 +15,7 @@ from visualcortex import catalogue, load
 from visualcortex.catalogue import ENTRIES, needs
 from visualcortex.sources import given
 from visualcortex.sources.fetch import DataError
+from visualcortex.spontaneous import known_wiring
 
 SMALL = {"n_neurons": 3, "trials_per_stimulus": 4}
 
@@ -30,9 +31,9 @@ def test_the_catalogue_lists_every_entry_with_its_terms():
     assert list(table.index) == [entry.id for entry in ENTRIES]
     assert table.index.is_unique
     real = table[table["files"] != ""]
-    assert (real[["what", "citation", "licence", "url", "size", "how to get it"]] != "").all(
-        axis=None
-    )
+    assert (real[["what", "licence", "size", "how to get it"]] != "").all(axis=None)
+    nobody = (real[["citation", "url"]] == "").any(axis=1)
+    assert list(real.index[nobody]) == ["lif80", "lif80_calcium"]  # made for this book
     assert table.loc["guan2018", "size"] == "0.58 MB"
     assert table.loc["guan2018_traces", "size"] == "not published"
 
@@ -381,6 +382,58 @@ class TestMonkeyIT:
     def test_a_namesake_of_a_published_file_is_not_taken(self, tmp_path):
         (tmp_path / "stimulus_hvm-public.csv").write_bytes(b"image_id\n")
         assert not needs({"dataset": "majaj2015_public"})[1]["present"]
+
+
+class TestKnownNetworks:
+    """Networks of known wiring, simulated here, kept here, or simulated by others."""
+
+    FILES = {
+        "lif80": "lif80/lif80.npz",
+        "lif80_calcium": "lif80/lif80.npz",
+        "naixinren_lif20": "naixinren_sim/lif20.mat",
+        "spycon_tiny": "spycon/sim1917Cell1Block1_tiny.npz",
+    }
+
+    def test_a_network_is_simulated_with_its_options(self):
+        recording = load("simulated", simulator="wired_network", seed=3, n_neurons=8, duration=2.0)
+        assert recording.truth.weights.shape == (8, 8)
+        again = load("wired_network", seed=3, n_neurons=8, duration=2.0)
+        np.testing.assert_array_equal(again.spikes.times, recording.spikes.times)
+        with pytest.raises(ValueError, match="no option 'n_neuron'. Did you mean 'n_neurons'"):
+            load("wired_network", n_neuron=8)
+
+    @pytest.mark.parametrize("dataset", FILES)
+    def test_files_are_asked_for_by_name(self, dataset):
+        (file,) = needs({"dataset": dataset, "seed": 1})
+        name = self.FILES[dataset].split("/")[1]
+        assert (file["file"], file["present"]) == (name, False)
+        with pytest.raises(DataError, match=name):
+            load(dataset, seed=1)
+        with pytest.raises(ValueError, match="It takes none"):
+            load(dataset, n_neurons=8)
+
+    def test_what_was_made_for_the_book_is_to_be_had_from_its_authors(self):
+        with pytest.raises(DataError, match="get it from the authors of this book"):
+            load("lif80")
+
+    @pytest.mark.parametrize("dataset", FILES)
+    def test_a_network_at_hand_is_loaded(self, dataset, real_data, monkeypatch):
+        path = real_data(self.FILES[dataset])
+        monkeypatch.setenv("VISUALCORTEX_DATA", str(path.parent))
+        recording = load(dataset, simulator="wired_network", seed=1)
+        wiring = known_wiring(recording)
+        assert len(wiring.cell_type) == recording.n_neurons
+        entry = next(entry for entry in ENTRIES if entry.id == dataset)
+        source = recording.provenance
+        assert (source.citation, source.licence, source.url) == (
+            entry.citation,
+            entry.licence,
+            entry.url,
+        )
+        (file,) = needs({"dataset": dataset})
+        assert file["present"]
+        assert file["size"] in (None, path.stat().st_size)
+        assert f"sha256:{source.sha256[path.name]}" == file["checksum"] or file["size"] is None
 
 
 class TestModels:

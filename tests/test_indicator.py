@@ -15,6 +15,7 @@ from visualcortex.simulators.indicator import (
     ar_coefficients,
     time_constants,
 )
+from visualcortex.spikes import SpikeTimes
 
 QUIET = {"noise": 0.0, "drift": 0.0, "amplitude_spread": 0.0}
 SMALL = {"n_neurons": 3, "duration": 20.0}
@@ -134,6 +135,45 @@ class TestStreams:
         drift = settings.simulate(8).truth.drift
         assert drift.std() == pytest.approx(0.05, rel=0.15)
         assert np.diff(drift).std() < 0.15 * drift.std()
+
+
+class TestObserve:
+    """Spikes from elsewhere, seen through the same indicator."""
+
+    def test_its_own_spikes_look_as_when_they_are_drawn(self):
+        settings = CalciumIndicator(**SMALL, indicator="gcamp6s", frame_rate=12.0)
+        drawn = settings.simulate(4)
+        given = SpikeTimes.from_lists(drawn.truth.spike_times)
+        seen = CalciumIndicator(indicator="gcamp6s", frame_rate=12.0, rate=99.0).observe(
+            given, duration=20.0, seed=4
+        )
+        np.testing.assert_array_equal(seen.traces, drawn.traces)
+        np.testing.assert_array_equal(seen.spikes, drawn.spikes)
+        assert seen.truth.settings.n_neurons == 3
+        assert seen.truth.settings.duration == pytest.approx(20.0)
+        assert "spikes that are given" in seen.provenance.source
+
+    def test_only_whole_frames_are_seen_and_only_their_spikes(self):
+        given = SpikeTimes.from_lists([[0.5, 1.95, 3.0], [1.0]])
+        seen = CalciumIndicator(frame_rate=10.0, duration=1.99).observe(given, cell_type=["E", "I"])
+        assert seen.traces.shape == (2, 19)
+        assert seen.spikes.sum("time").values.tolist() == [1, 1]
+        assert list(seen.neurons["cell_type"]) == ["E", "I"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"duration": 0.03}, "2 frames or more"),
+            ({"duration": 0.0}, "duration must be a number of s above 0"),
+            ({"seed": -1}, "seed must be a whole number"),
+            ({"cell_type": ["E"]}, "a word for each of 2 neurons; got 1"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            CalciumIndicator().observe(SpikeTimes.from_lists([[0.5], []]), **arguments)
+        with pytest.raises(ValueError, match="n_neurons must be a whole number, 1 or more"):
+            CalciumIndicator().observe(SpikeTimes.from_lists([]))
 
 
 def test_the_catalogue_simulates_it():

@@ -234,3 +234,45 @@ def test_responses_that_are_no_counts_are_refused():
         responses[2, 0, 1] = value
         with pytest.raises(ValueError, match=f"got 1 other values .smallest {min(value, 1):g}"):
             trains(responses=responses)
+
+
+class TestJittered:
+    """Spikes whose times are known badly."""
+
+    def test_every_spike_moves_by_a_normal_time_of_its_own(self):
+        apart = SpikeTimes.from_lists(2 * [np.arange(1.0, 4000)])
+        moved = apart.jittered(0.02, 4000, np.random.default_rng(0))
+        one, other = (moved.of(i) - apart.of(i) for i in (0, 1))
+        assert one.std() == pytest.approx(0.02, rel=0.04)
+        assert abs(one.mean()) < 0.001
+        assert (one - other).std() == pytest.approx(0.02 * np.sqrt(2), rel=0.04)
+        assert np.mean(np.abs(one) < 0.02) == pytest.approx(0.683, abs=0.03)
+
+    def test_none_is_lost_at_the_ends_and_the_rate_stays(self):
+        units = [np.sort(np.random.default_rng(k).uniform(0, 10, 20000)) for k in (0, 1)]
+        spikes = SpikeTimes.from_lists([*units, []])
+        for spread in (0.3, 50.0):
+            moved = spikes.jittered(spread, 10.0, np.random.default_rng(2))
+            np.testing.assert_array_equal(moved.n_spikes, spikes.n_spikes)
+            assert 0 <= moved.times.min()
+            assert moved.times.max() < 10
+            counts = np.histogram(moved.of(0), np.linspace(0, 10, 11))[0]
+            np.testing.assert_allclose(counts, 2000, rtol=0.1)
+
+    def test_without_spread_times_stay_and_the_seed_decides(self):
+        spikes = drawn()
+        same = spikes.jittered(0.0, 40.0, np.random.default_rng(0))
+        np.testing.assert_array_equal(same.times, spikes.times)
+        one, again, other = (
+            spikes.jittered(0.1, 40.0, np.random.default_rng(seed)).times for seed in (1, 1, 2)
+        )
+        np.testing.assert_array_equal(one, again)
+        assert (one != other).any()
+
+    @pytest.mark.parametrize(
+        ("spread", "stop", "message"),
+        [(-1.0, 40.0, "spread must be"), (np.nan, 40.0, "0 or more; got nan"), (0.1, 20.0, "stop")],
+    )
+    def test_what_cannot_be_is_refused(self, spread, stop, message):
+        with pytest.raises(ValueError, match=message):
+            drawn().jittered(spread, stop, np.random.default_rng(0))

@@ -39,11 +39,12 @@ class Entry:
     what
         What was recorded, in one sentence.
     citation
-        Key in the bibliography; empty for a simulation.
+        Key in the bibliography; empty for a simulation, and for what was made for this book.
     licence
         Licence of the data.
     url
-        Page on which the data are published; empty for a simulation.
+        Page on which the data are published; empty for a simulation, and for what was made for
+        this book.
     maker
         ``"module:name"`` of the function that reads the files (in their order here), or of the
         class of settings whose ``simulate(seed)`` draws the recording.
@@ -183,6 +184,10 @@ _SPIKEFINDER_TABLES = {
         ("git-blob:e4af62cf5e4bdaad1367607e1090ca0be8eefeb3", 2528959),
     ),
 }
+_NAIXINREN = "61aa9991e45746ced6490a3e8e1600e13ab7dde8"
+_NAIXINREN_REPOSITORY = "NaixinRen/extended-GLM-for-synapse-detection"
+_SPYCON = "9720cfa0a71ffd70a07c71c4e0e77a02baeba550"
+_LIF80 = GivenFile(name="lif80.npz", url="the authors of this book, who made and kept it,")
 _SENSORIUM_PRETRAINED = "notebooks/model_tutorial/model_checkpoints/pretrained"
 
 
@@ -294,6 +299,82 @@ ENTRIES = (
         licence="MIT",
         url="",
         maker="visualcortex.simulators.indicator:CalciumIndicator",
+    ),
+    Entry(
+        id="wired_network",
+        what=(
+            "Simulated network of integrate-and-fire or Izhikevich neurons whose synapses, delays "
+            "and cell types are known: spikes without a stimulus"
+        ),
+        citation="",
+        licence="MIT",
+        url="",
+        maker="visualcortex.simulators.wired_network:WiredNetwork",
+    ),
+    Entry(
+        id="lif80",
+        what=(
+            "Spikes of 80 integrate-and-fire neurons of known wiring, simulated once for this book "
+            "and kept, 15 minutes"
+        ),
+        citation="",
+        licence="MIT",
+        url="",
+        maker="visualcortex.sources.lif80:read_lif80",
+        files=(_LIF80,),
+    ),
+    Entry(
+        id="lif80_calcium",
+        what="Calcium traces of the same 80 neurons, 30 frames a second",
+        citation="",
+        licence="MIT",
+        url="",
+        maker="visualcortex.sources.lif80:read_lif80_calcium",
+        files=(_LIF80,),
+    ),
+    Entry(
+        id="naixinren_lif20",
+        what=(
+            "Spikes of 20 integrate-and-fire neurons simulated by others, with their synapses and "
+            "delays, one hour"
+        ),
+        citation="ren2020",
+        licence="none stated",
+        url=f"https://github.com/{_NAIXINREN_REPOSITORY}/tree/{_NAIXINREN}",
+        maker="visualcortex.sources.naixinren:read_naixinren",
+        files=(
+            RemoteFile(
+                name="lif20.mat",
+                url=(
+                    f"https://raw.githubusercontent.com/{_NAIXINREN_REPOSITORY}/{_NAIXINREN}/"
+                    "simulated%20data_20%20neurons.mat"
+                ),
+                checksum="sha256:4985e3d78d55ffc35bbfb270333a5e69161ac51cf8717b8c69c4f3b9c70c3e2e",
+                size=929412,
+            ),
+        ),
+    ),
+    Entry(
+        id="spycon_tiny",
+        what=(
+            "Spikes of 20 neurons simulated by others, with marked synapses between them, half an "
+            "hour"
+        ),
+        citation="donner2024",
+        licence="MIT",
+        url=f"https://github.com/christiando/spycon/tree/{_SPYCON}",
+        maker="visualcortex.sources.spycon:read_spycon",
+        files=(
+            RemoteFile(
+                name="sim1917Cell1Block1_tiny.npz",
+                url=(
+                    f"https://raw.githubusercontent.com/christiando/spycon/{_SPYCON}/data/gt_data/"
+                    "sim1917Cell1Block1_tiny.npz"
+                ),
+                checksum="sha256:129ab56e33e03a5873d463e00bb37c99bfd4df2b985c57cf0192bb7fbe92036c",
+                size=378552,
+            ),
+        ),
     ),
     Entry(
         id="guan2018",

@@ -102,6 +102,40 @@ class SpikeTimes:
             pieces.append(times[first : max(first, last)])
         return SpikeTimes.from_lists(pieces)
 
+    def jittered(self, spread: float, stop: float, rng: np.random.Generator) -> SpikeTimes:
+        r"""Move every spike by a time of its own, as if its time were known so badly.
+
+        .. math:: t' = t + \sigma \xi, \qquad \xi \sim N(0, 1),
+
+        reflected at 0 and at `stop`, so that no spike is lost and rates stay. Correlations of two
+        units are smoothed by a normal distribution of s.d. :math:`\sqrt{2} \sigma`.
+
+        Parameters
+        ----------
+        spread
+            :math:`\sigma`, s.d. of the move, s; with 0 the times stay as they are.
+        stop
+            End of the recording, s, which begins at 0.
+        rng
+            Source of the moves.
+
+        Raises
+        ------
+        ValueError
+            The spread is negative or none, or there are spikes outside the recording.
+        """
+        if not 0 <= spread < np.inf:
+            raise ValueError(f"spread must be s.d. in s, 0 or more; got {spread}. Correct it.")
+        times = self.times
+        if len(times) and not (0 <= times.min() and times.max() < stop):
+            raise ValueError(
+                f"spikes must be from 0 to stop, {stop:g} s; got {times.min():g} to "
+                f"{times.max():g}. Give the duration of the recording as stop."
+            )
+        moved = _reflected(times + spread * rng.standard_normal(len(times)), stop)
+        units = np.repeat(np.arange(self.n_units), self.n_spikes)
+        return SpikeTimes(moved[np.lexsort((moved, units))], self.ends)
+
     def __repr__(self) -> str:
         return f"<SpikeTimes: {len(self.times)} spikes of {self.n_units} units>"
 
@@ -175,6 +209,13 @@ def contiguous_counts(spikes: SpikeTimes, start: float, stop: float, width: floa
         )
     n_bins = int(np.floor((stop - start) / width * (1 + 1e-12)))  # 0.3 / 0.1 is 2.9999999999999996
     return count_spikes(spikes, np.zeros(1), start + np.arange(n_bins + 1) * width)[0]
+
+
+def _reflected(times: np.ndarray, stop: float) -> np.ndarray:
+    """Fold times back into the recording at both of its ends, `stop` itself left out."""
+    folded = stop - np.abs(np.mod(times, 2 * stop) - stop)
+    inside = (times >= 0) & (times < stop)  # these stay as they are, to the last bit
+    return np.where(inside, times, np.minimum(folded, np.nextafter(stop, 0)))
 
 
 def _check_ends(times: np.ndarray, ends: np.ndarray) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from scipy.signal import lfilter
 
 from visualcortex.recording import CalciumSpikes, Provenance
 from visualcortex.simulators.settings import check_choice, check_number, check_whole
+from visualcortex.spikes import SpikeTimes
+from visualcortex.spontaneous import KnownWiring
 
 FINEST = 0.002  # s: the longest step in which calcium is followed
 RATE_STEP = 0.01  # s: step of the rate at which bursts begin
@@ -71,6 +74,8 @@ class IndicatorTruth:
         (g1, g2).
     settings
         The settings of the simulation.
+    wiring
+        Of the neurons, where they are a network of known wiring.
     """
 
     spike_times: tuple[np.ndarray, ...]
@@ -81,6 +86,7 @@ class IndicatorTruth:
     amplitude: np.ndarray
     coefficients: np.ndarray
     settings: CalciumIndicator
+    wiring: KnownWiring | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,26 +216,55 @@ class CalciumIndicator:
             The seed is not a whole number, 0 or more.
         """
         check_whole("seed", seed, 0)
-        streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
-        times = _draw_spikes(self, streams[0])
-        published = INDICATORS[self.indicator].amplitude
-        spread = self.amplitude_spread * streams[1].standard_normal(self.n_neurons)
-        amplitude = published * np.exp(spread)
-        calcium, clean = _respond(self, times, amplitude)
-        drift = _draw_drift(self, clean.shape, streams[2])
-        noise = np.full(self.n_neurons, self.noise * np.sqrt(self.frame_rate))
-        traces = clean + drift + noise[:, None] * streams[3].standard_normal(clean.shape)
-        truth = IndicatorTruth(
-            spike_times=times,
-            calcium=calcium,
-            clean=clean,
-            drift=drift,
-            noise=noise,
-            amplitude=amplitude,
-            coefficients=ar_coefficients(self.indicator, self.frame_rate),
-            settings=self,
+        times = _draw_spikes(self, _streams(seed)[0])
+        return _image(
+            self, SpikeTimes.from_lists(times), seed, "bursting neurons with known spikes"
         )
-        return _package(self, traces, times, truth)
+
+    def observe(
+        self,
+        spikes: SpikeTimes,
+        *,
+        duration: float | None = None,
+        seed: int = 0,
+        cell_type: Sequence[str] | np.ndarray | None = None,
+    ) -> CalciumSpikes:
+        """Show given spikes through the indicator, instead of spikes drawn by `simulate`.
+
+        Amplitudes, drift and noise are those that `simulate` draws from the same seed.
+
+        Parameters
+        ----------
+        spikes
+            Of any number of neurons, in s; how many neurons the settings name and how they fire is
+            of no account.
+        duration
+            Seconds that are seen, from 0 on; that of the settings by default. A frame that begins
+            before the end and ends after it is left out.
+        seed
+            Seed of amplitudes, drift and noise, 0 or more.
+        cell_type
+            A word for each neuron, which goes into ``neurons``.
+
+        Returns
+        -------
+        CalciumSpikes
+            dF/F and spike counts ``(neuron, time)``, with `IndicatorTruth` as its truth; its
+            settings name the neurons and the seconds that are seen.
+
+        Raises
+        ------
+        ValueError
+            Fewer than two frames, no neuron, other cell types, or a seed that is none.
+        """
+        check_whole("seed", seed, 0)
+        seconds = self.duration if duration is None else duration
+        check_number("duration", seconds, "a number of s above 0", 0)
+        n_frames = int(np.floor(seconds * self.frame_rate * (1 + 1e-12)))
+        settings = replace(self, n_neurons=spikes.n_units, duration=n_frames / self.frame_rate)
+        seen = spikes.between(0.0, settings.duration)
+        recording = _image(settings, seen, seed, "spikes that are given")
+        return recording if cell_type is None else _typed(recording, cell_type)
 
 
 def time_constants(indicator: str) -> tuple[float, float]:
@@ -276,6 +311,44 @@ def ar_coefficients(indicator: str, frame_rate: float) -> np.ndarray:
     rise, decay = time_constants(indicator)
     a, b = np.exp(-np.array([1 / decay, 1 / decay + 1 / rise]) / frame_rate)
     return np.array([a + b, -a * b])
+
+
+def _streams(seed: int) -> list[np.random.Generator]:
+    """Return the random streams of spikes, of amplitudes, of drift and of noise."""
+    return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
+
+
+def _image(settings: CalciumIndicator, spikes: SpikeTimes, seed: int, what: str) -> CalciumSpikes:
+    """Draw what the indicator shows of the spikes of as many neurons as the settings name."""
+    _, of_amplitudes, of_drift, of_noise = _streams(seed)
+    times = tuple(spikes.of(i) for i in range(spikes.n_units))
+    spread = settings.amplitude_spread * of_amplitudes.standard_normal(settings.n_neurons)
+    amplitude = INDICATORS[settings.indicator].amplitude * np.exp(spread)
+    calcium, clean = _respond(settings, times, amplitude)
+    drift = _draw_drift(settings, clean.shape, of_drift)
+    noise = np.full(settings.n_neurons, settings.noise * np.sqrt(settings.frame_rate))
+    truth = IndicatorTruth(
+        spike_times=times,
+        calcium=calcium,
+        clean=clean,
+        drift=drift,
+        noise=noise,
+        amplitude=amplitude,
+        coefficients=ar_coefficients(settings.indicator, settings.frame_rate),
+        settings=settings,
+    )
+    traces = clean + drift + noise[:, None] * of_noise.standard_normal(clean.shape)
+    return _package(settings, traces, truth, what)
+
+
+def _typed(recording: CalciumSpikes, cell_type: Sequence[str] | np.ndarray) -> CalciumSpikes:
+    """Name the type of every neuron."""
+    if len(cell_type) != recording.n_neurons:
+        raise ValueError(
+            f"cell_type must have a word for each of {recording.n_neurons} neurons; got "
+            f"{len(cell_type)}. Take them from the recording of the spikes."
+        )
+    return replace(recording, neurons=recording.neurons.assign(cell_type=np.asarray(cell_type)))
 
 
 def _rise(decay: float, peak: float) -> float:
@@ -379,14 +452,11 @@ def _smooth(n: int, step: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def _package(
-    settings: CalciumIndicator,
-    traces: np.ndarray,
-    times: tuple[np.ndarray, ...],
-    truth: IndicatorTruth,
+    settings: CalciumIndicator, traces: np.ndarray, truth: IndicatorTruth, what: str
 ) -> CalciumSpikes:
     """Count the spikes of every frame and wrap all up as a recording."""
     edges = np.arange(traces.shape[1] + 1) / settings.frame_rate
-    counts = np.stack([np.histogram(train, edges)[0] for train in times]).astype(float)
+    counts = np.stack([np.histogram(train, edges)[0] for train in truth.spike_times]).astype(float)
     coords = {"time": edges[:-1]}
     named = [
         xr.DataArray(values, dims=("neuron", "time"), coords=coords, attrs=attrs)
@@ -400,7 +470,7 @@ def _package(
         spikes=named[1],
         neurons=pd.DataFrame(index=pd.RangeIndex(settings.n_neurons, name="neuron")),
         provenance=Provenance(
-            source=f"simulated {settings.indicator}: bursting neurons with known spikes",
+            source=f"simulated {settings.indicator}: {what}",
             citation="",
             licence="MIT",
             url="",
