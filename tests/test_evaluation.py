@@ -418,3 +418,14 @@ def test_energy_distance_is_unbiased_for_one_distribution(rng):
 def test_bad_scores_are_refused(call, message, rng):
     with pytest.raises(ValueError, match=message):
         call(rng.random((30, 4)), np.repeat([0, 1, 2], 10))
+
+
+def test_student_interval_is_that_of_the_t_distribution_and_leaves_out_what_is_missing():
+    values = np.array([0.81, 0.9, np.nan, 0.77, 0.88])
+    kept = values[np.isfinite(values)]
+    expected = stats.t.interval(0.9, 3, loc=kept.mean(), scale=stats.sem(kept))
+    np.testing.assert_allclose(ev.student(values, 0.9), (kept.mean(), *expected))
+    assert ev.student([0.5])[0] == 0.5 and np.isnan(ev.student([0.5])[1:]).all()
+    assert np.isnan(ev.student([np.nan])).all()
+    with pytest.raises(ValueError, match="level must lie between 0 and 1"):
+        ev.student(values, 95)

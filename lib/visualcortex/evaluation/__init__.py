@@ -58,6 +58,7 @@ from visualcortex.evaluation.intervals import (
     bootstrap_crossed,
     bootstrap_mean,
     resampled_indices,
+    student,
 )
 from visualcortex.evaluation.marks import (
     COMPARED,
@@ -274,6 +275,7 @@ __all__ = [
     "squared_calibration_error",
     "statistic_distances",
     "stratified",
+    "student",
     "temperature",
     "tempered",
     "top_k_correct",
