@@ -7,7 +7,7 @@ import numpy as np
 from visualcortex.connectivity.correlograms import BinnedSpikes
 from visualcortex.spikes import SpikeTimes, contiguous_counts
 
-ROUNDING = 1e-9  # of a bin, which times may miss an edge by
+ROUNDING = 1e-6  # of a bin, by which a time may miss an edge that it is meant to be on
 
 
 def observed_bins(
@@ -18,7 +18,8 @@ def observed_bins(
     .. math:: x_{t,i} = \#\{\text{spikes of } i \text{ in }
               [\mathrm{start} + t \Delta,\ \mathrm{start} + (t + 1) \Delta)\}
 
-    of spikes, and of an array the rows whose bins lie within `start` and `stop`.
+    of spikes, and of an array the rows whose bins lie within `start` and `stop`. Times that were
+    rounded to edges of bins belong to the bins that start there.
 
     Parameters
     ----------
@@ -44,7 +45,8 @@ def observed_bins(
     """
     start, stop = _checked_times(activity, step, start, stop)
     if isinstance(activity, SpikeTimes):
-        return contiguous_counts(activity, start, stop, step)
+        early = ROUNDING * step
+        return contiguous_counts(activity, start - early, stop - early, step)
     first = int(np.ceil(start / step - ROUNDING))
     last = int(np.floor(stop / step + ROUNDING))
     values = np.ascontiguousarray(activity[first:last], np.float32)
@@ -75,7 +77,8 @@ def observed_binned(
     """
     if isinstance(activity, SpikeTimes):
         start, stop = _checked_times(activity, step, start, stop)
-        return BinnedSpikes.from_times(activity, start, stop, step)
+        early = ROUNDING * step
+        return BinnedSpikes.from_times(activity, start - early, stop - early, step)
     return BinnedSpikes.from_trials(observed_bins(activity, step, start, stop)[None])
 
 
@@ -88,7 +91,7 @@ def _checked_times(
     end = _end(activity, step, start)
     stop = end if stop is None else stop
     if not (
-        np.isfinite([start, stop]).all() and 0 <= start and step <= (stop - start) * (1 + 1e-9)
+        np.isfinite([start, stop]).all() and 0 <= start and step <= (stop - start) * (1 + ROUNDING)
     ):
         raise ValueError(
             f"start and stop must be in s, from 0 on, and leave room for a bin of {step} s; got "
