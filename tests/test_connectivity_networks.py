@@ -131,6 +131,16 @@ def test_intervals_are_those_of_student(table):
     assert (one["n"] == 1).all()
 
 
+def test_ends_that_a_statistic_cannot_have_are_cut_off(table):
+    rows = pd.DataFrame({"network": [0, 1], "method": "a", "statistic": "AUROC"})
+    summary = over_networks(rows.assign(value=[0.99, 0.9]))
+    assert 0.5 > summary["low"].item() > 0
+    assert summary["high"].item() == 1
+    late = over_networks(rows.assign(value=[0.1, 2.0], statistic="delay error, ms"))
+    assert late["low"].item() == 0
+    assert late["high"].item() > 2
+
+
 def test_differences_are_those_of_a_paired_test(table):
     found = paired_differences(table, "blurred").loc["AUROC", "exact"]
     wide = table[table["statistic"] == "AUROC"].pivot(

@@ -425,7 +425,8 @@ def test_student_interval_is_that_of_the_t_distribution_and_leaves_out_what_is_m
     kept = values[np.isfinite(values)]
     expected = stats.t.interval(0.9, 3, loc=kept.mean(), scale=stats.sem(kept))
     np.testing.assert_allclose(ev.student(values, 0.9), (kept.mean(), *expected))
-    assert ev.student([0.5])[0] == 0.5 and np.isnan(ev.student([0.5])[1:]).all()
+    assert ev.student([0.5])[0] == 0.5
+    assert np.isnan(ev.student([0.5])[1:]).all()
     assert np.isnan(ev.student([np.nan])).all()
     with pytest.raises(ValueError, match="level must lie between 0 and 1"):
         ev.student(values, 95)

@@ -35,6 +35,7 @@ SIGNED = (
 )  # statistics that mean nothing of scores without a sign
 LOWER_IS_BETTER = ("Brier score", "calibration error", "delay error, ms")
 NEITHER = ("expected over true synapses",)  # 1 is best
+UNBOUNDED = ("delay error, ms", *NEITHER)  # the others lie from 0 to 1
 
 
 class ObservedNetwork(NamedTuple):
@@ -116,8 +117,8 @@ def over_networks(table: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     .. math:: \bar x \pm t_{n-1}\, s / \sqrt n
 
     over *n* networks. It asks how far the mean would move with other networks of the same kind.
-    Bias: none of the mean; the interval takes values of networks for normal, and may leave the
-    range of the statistic.
+    Bias: none of the mean; the interval takes values of networks for normal. Ends that no value of
+    the statistic can have are moved to the last it can, which costs no coverage.
 
     Parameters
     ----------
@@ -144,6 +145,9 @@ def over_networks(table: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     columns = ["value", "low", "high", "n"]
     result = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     result.index = pd.MultiIndex.from_tuples(result.index, names=["method", "statistic"])
+    result["low"] = result["low"].clip(lower=0)
+    shares = ~result.index.isin(UNBOUNDED, level="statistic")
+    result.loc[shares, "high"] = result.loc[shares, "high"].clip(upper=1)
     return result.join(grouped[means].mean()) if means else result
 
 
