@@ -608,11 +608,12 @@ run.quote(
 
 # %% [markdown]
 # The change of weights ranks synapses at {glue:text}`defect_original_network:.3f`
-# ({glue:text}`defect_original_network_low:.3f` to {glue:text}`defect_original_network_high:.3f`): at chance, on the networks
-# on which the fitted model has {glue:text}`defect_original_network_ceiling:.2f`. The rule on the true spikes has
+# ({glue:text}`defect_original_network_low:.3f` to {glue:text}`defect_original_network_high:.3f`; chance
+# {glue:text}`defect_original_network_chance:.1f`) on the networks on which the fitted model has
+# {glue:text}`defect_original_network_ceiling:.2f`. What little there may be is that neurons with many inputs fire more. The rule on the true spikes has
 # {glue:text}`defect_rule:.2f`; what is left of it when the part that rates alone would make is taken off has
-# {glue:text}`defect_rule_less_rates:.2f`. So there is something of the wiring in the order of spikes, rates bury it, and the
-# network that was driven by calcium does not have it at all: its changes correlate at {glue:text}`by_rates:.2f` (of ranks) with the
+# {glue:text}`defect_rule_less_rates:.2f`. So there is something of the wiring in the order of spikes, and rates bury it. The
+# network that was driven by calcium has not even that order: its changes correlate at {glue:text}`by_rates:.2f` (of ranks) with the
 # product of its own rates. Cells that were chosen because they are active together must seem connected.
 #
 # ### Chosen runs
@@ -628,8 +629,8 @@ run.quote(
 # {glue:text}`share_conflict:.3f`, change by the rule of the other type. And a frame of a tenth of a second was made ten steps, which the
 # neurons take for ten milliseconds: here they fire {glue:text}`own_rate:.0f` times in a second of their own, where the true
 # neurons fire {glue:text}`true_rate:.1f` times a second, and windows of learning of some tens of milliseconds are
-# hundreds in the recording. Mending these one by one does not help, since nothing is fitted: that is tested, as each
-# defect is, in `tests/test_stdp_network.py`.
+# hundreds in the recording. Mending these one by one does not help, since nothing is fitted. Each defect is caught by name in
+# `tests/test_defects_of_wiring.py`.
 #
 # ## Explore
 #
