@@ -48,7 +48,7 @@ def test_a_network_fitted_to_nothing_does_not_know_the_wiring(network, drifted):
     # neurons of many inputs fire more, and weights drift with rates: a little above one half
     weights = network.truth.weights
     right = synapse_auroc(CorrelogramPeaks().fit(network.spikes).scores_, weights)
-    assert right > 0.9
+    assert right > 0.85
     assert synapse_auroc(drifted.scores_, weights) < right - 0.25
     unlinked = WiredNetwork(n_neurons=30, duration=300.0, strength=0.0).simulate(2)
     light = (
