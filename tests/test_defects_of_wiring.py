@@ -18,6 +18,7 @@ from visualcortex.models.stdp_network import (
     PairRule,
     StdpNetwork,
     conflicting_rules,
+    explained_by_rates,
     picked_effects,
 )
 from visualcortex.simulators.indicator import CalciumIndicator
@@ -50,12 +51,9 @@ def test_a_network_fitted_to_nothing_does_not_know_the_wiring(network, drifted):
     right = synapse_auroc(CorrelogramPeaks().fit(network.spikes).scores_, weights)
     assert right > 0.85
     assert synapse_auroc(drifted.scores_, weights) < right - 0.25
-    unlinked = WiredNetwork(n_neurons=30, duration=300.0, strength=0.0).simulate(2)
-    light = (
-        1 + image_spikes(unlinked, CalciumIndicator(frame_rate=10.0), seed=2).traces.to_numpy().T
-    )
-    by_chance = StdpNetwork(inhibitory=np.arange(24, 30), n_repeats=5).fit(light).scores_
-    assert abs(synapse_auroc(by_chance, unlinked.truth.weights) - 0.5) < 0.06
+    types = np.flatnonzero(network.truth.cell_type == "I")
+    rates = drifted.rates_.mean(axis=0)
+    assert explained_by_rates(drifted.scores_, rates, types) > 0.6
 
 
 def test_the_frame_before_does_not_tell_the_source(network, calcium):
