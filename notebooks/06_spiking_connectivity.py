@@ -246,12 +246,14 @@ run.quote(**agrees)
 #
 # ## Evaluation
 #
-# ### Five methods, several networks
+# ### Six methods, several networks
 #
 # All methods get the same spikes and give a matrix of scores, `(source, target)`:
 #
 # - *correlogram peaks*: the largest deviation from the smooth correlogram within nine milliseconds, in standard
 #   deviations {cite}`stark2009`;
+# - *whitened correlograms*: the same of all sources at once, so that what a third neuron drives in both, or hands on, is
+#   explained by that neuron;
 # - *partial correlation* of bins of five milliseconds with the bin before;
 # - *coupling filters*: a Poisson model of each neuron given all others with a filter for each pair {cite}`pillow2008`,
 #   under a {term}`group lasso`;
@@ -261,6 +263,7 @@ run.quote(**agrees)
 # %%
 methods = {
     "correlogram peaks": connectivity.CorrelogramPeaks(),
+    "whitened correlograms": connectivity.WhitenedCorrelograms(),
     "partial correlation": connectivity.PartialCorrelation(),
     "coupling filters": connectivity.CouplingFilters(),
     "transfer entropy": connectivity.TransferEntropy(),
@@ -294,7 +297,7 @@ if len(networks) == 1:
             summary.loc[(name, at), ["low", "high"]] = rows.loc[at, ["low", "high"]]
 differences = compare.paired_differences(table, "correlogram peaks")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Five methods on the same spikes: probability that a synapse is ranked above a pair without one, mean precision, and share of synapses whose direction is told. Faint dots: networks; dots with intervals: means over networks. Dashed: chance.", "name": "fig-06-methods"}, "image": {"alt": "Three panels with a row for each method; dots right of a dashed line at chance, those of some methods much further than others."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Six methods on the same spikes: probability that a synapse is ranked above a pair without one, mean precision, and share of synapses whose direction is told. Faint dots: networks; dots with intervals: means over networks. Dashed: chance.", "name": "fig-06-methods"}, "image": {"alt": "Three panels with a row for each method; dots right of a dashed line at chance, those of some methods much further than others."}}
 styles = wiring_figures.method_styles(list(methods))
 order = list(summary["value"].xs("AUROC", level="statistic").sort_values(ascending=False).index)
 figure, axes = plt.subplots(1, 3, figsize=(10.5, 2.6), sharey=True, layout="constrained")
@@ -342,7 +345,8 @@ run.quote(
 # %% [markdown]
 # A synapse is ranked above a pair without one with probability {glue:text}`auroc_spiking_network:.3f`
 # ({glue:text}`auroc_spiking_network_low:.3f` to {glue:text}`auroc_spiking_network_high:.3f`) by the spiking network,
-# {glue:text}`auroc_correlogram_peaks:.3f` by correlogram peaks, {glue:text}`auroc_coupling_filters:.3f` by coupling filters,
+# {glue:text}`auroc_correlogram_peaks:.3f` by correlogram peaks, {glue:text}`auroc_whitened_correlograms:.3f` by whitened ones,
+# {glue:text}`auroc_coupling_filters:.3f` by coupling filters,
 # {glue:text}`auroc_partial_correlation:.3f` by partial correlation and {glue:text}`auroc_transfer_entropy:.3f` by transfer
 # entropy; chance is {glue:text}`auroc_spiking_network_chance:.1f`. Network by network, the spiking network differs from the
 # correlograms by {glue:text}`gap:+.3f` ({glue:text}`gap_low:+.3f` to {glue:text}`gap_high:+.3f`), and is ahead in
@@ -644,7 +648,7 @@ wiring_explorer(scores, weights, cell_type)
 # %% [markdown]
 # For readers without a kernel, all methods, each with as many pairs called as there are synapses:
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Pairs, a row a source, that are synapses and called so, missed, and falsely called, with as many calls as there are synapses.", "name": "fig-06-explore"}, "image": {"alt": "Five square matrices of dots in three colours, one a method, with bars at the margins for excitatory and inhibitory neurons."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Pairs, a row a source, that are synapses and called so, missed, and falsely called, with as many calls as there are synapses.", "name": "fig-06-explore"}, "image": {"alt": "Six square matrices of dots in three colours, one a method, with bars at the margins for excitatory and inhibitory neurons."}}
 wiring_small_multiples(scores, weights, cell_type)
 plt.show()
 

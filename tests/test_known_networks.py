@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.io import savemat
-from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from visualcortex.connectivity import (
     BinnedSpikes,
+    CorrelogramPeaks,
     cross_correlograms,
     dale_accuracy,
     excess,
     synapse_auprc,
     synapse_auroc,
-    two_sided,
 )
+from visualcortex.connectivity.whitened_correlograms import WhitenedCorrelograms
 from visualcortex.sources.lif80 import read_lif80, read_lif80_calcium
 from visualcortex.sources.naixinren import read_naixinren
 from visualcortex.sources.spycon import read_spycon
@@ -206,21 +206,12 @@ def test_damaged_and_pickled_archives_are_refused(tmp_path, reader, name):
         reader(path)
 
 
-def peaks(spikes, duration):
-    """Return peaks of correlograms of 0.5 ms over what is smooth in them, in s.d. of Poisson.
-
-    The sum over 2 ms at .5 to 9 ms that is furthest from a Gaussian average (s.d. 4 ms).
-    """
-    binned = BinnedSpikes.from_times(spikes, 0, duration, 0.0005)
-    counted = two_sided(cross_correlograms(binned, 100))
-    smooth = gaussian_filter1d(counted, 8, axis=2)
-    sums, expected = (4 * uniform_filter1d(x, 4, axis=2)[:, :, 101:119] for x in (counted, smooth))
-    z = (sums - expected) / np.sqrt(np.maximum(expected, 1e-9))
-    scores = np.take_along_axis(z, np.abs(z).argmax(axis=2)[:, :, None], axis=2)[:, :, 0]
-    np.fill_diagonal(scores, np.nan)
-    return scores
+def found(method, read):
+    """Return the scores of a method, fitted to all spikes."""
+    return method.fit(read.spikes, stop=read.truth.duration).scores_
 
 
+@pytest.mark.long
 class TestTheRealFiles:
     """Wiring is in them, and in the direction that the readers say."""
 
@@ -230,25 +221,34 @@ class TestTheRealFiles:
         assert (np.count_nonzero(weights), read.truth.density) == (38, pytest.approx(0.1))
         kinds = list(read.truth.cell_type)
         assert [kinds.count(kind) for kind in ("E", "I", "unknown")] == [8, 10, 2]
-        scores = peaks(read.spikes, read.truth.duration)
+        scores = found(CorrelogramPeaks(), read)
         assert synapse_auroc(scores, weights) == pytest.approx(0.978, abs=0.004)
         assert synapse_auprc(scores, weights) > 0.9
         assert synapse_auroc(scores.T, weights) < 0.75
         assert dale_accuracy(scores, weights) > 0.9
+        whitened = found(WhitenedCorrelograms(), read)
+        assert synapse_auroc(whitened, weights) == pytest.approx(0.967, abs=0.004)
+        assert synapse_auroc(whitened.T, weights) < 0.7
 
     def test_spycon(self, real_data):
         read = read_spycon(Path(real_data(f"spycon/{TINY}")))
         weights = read.truth.weights
         assert np.count_nonzero(weights) == 17
-        scores = peaks(read.spikes, read.truth.duration)
-        assert synapse_auroc(scores, weights) == pytest.approx(0.971, abs=0.004)
+        scores = found(CorrelogramPeaks(), read)
+        assert synapse_auroc(scores, weights) == pytest.approx(0.975, abs=0.004)
         assert synapse_auroc(scores.T, weights) < 0.75
+        whitened = found(WhitenedCorrelograms(), read)
+        assert synapse_auroc(whitened, weights) == pytest.approx(0.982, abs=0.004)
+        assert synapse_auroc(whitened.T, weights) < 0.7
 
     def test_lif80(self, real_data):
         path = Path(real_data(f"lif80/{LIF80}"))
         read, seen = read_lif80(path), read_lif80_calcium(path)
         weights = read.truth.weights
         assert read.truth.density == pytest.approx(0.12, abs=0.01)
+        whitened = found(WhitenedCorrelograms(), read)
+        assert synapse_auroc(whitened, weights) > 0.999
+        assert synapse_auroc(whitened.T, weights) < 0.6
         binned = BinnedSpikes.from_times(read.spikes, 0, read.truth.duration)
         counted = cross_correlograms(binned, 50)
         scores = excess(counted, lags=(1, 5), flank=20)

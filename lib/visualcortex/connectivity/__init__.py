@@ -24,6 +24,7 @@ from visualcortex.connectivity.precision import (
 )
 from visualcortex.connectivity.spectral import SpectralNetwork
 from visualcortex.connectivity.transfer_entropy import TransferEntropy
+from visualcortex.connectivity.whitened_correlograms import WhitenedCorrelograms
 from visualcortex.connectivity.wiring import (
     PermutationTest,
     bootstrap_neurons,
@@ -50,6 +51,7 @@ __all__ = [
     "PermutationTest",
     "SpectralNetwork",
     "TransferEntropy",
+    "WhitenedCorrelograms",
     "WhitenedPrecision",
     "bootstrap_neurons",
     "coupling_scores",
