@@ -2,70 +2,78 @@ r"""Synapses, signs and delays of a spiking network, fitted to the spikes that w
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
-from scipy.ndimage import correlate1d
 from sklearn.base import BaseEstimator
 
+from visualcortex.connectivity.correlograms import BinnedSpikes
 from visualcortex.connectivity.observed import observed_binned
 from visualcortex.models.spiking_evidence import (
+    averaged_scores,
     likeliest_lags,
     likelihood_scores,
     synapse_probabilities,
 )
+from visualcortex.models.spiking_exposure import (
+    Exposure,
+    exposure_information,
+    exposure_residuals,
+    exposure_slopes,
+    gaussian_taps,
+)
 from visualcortex.models.spiking_likelihood import (
-    NEVER,
     Parameters,
-    Slopes,
     Trains,
     Window,
-    inputs_at_spikes,
-    lag_sums,
-    residuals,
-    split_delays,
-    window_losses,
+    likeliest_constants,
     window_slopes,
 )
+from visualcortex.models.spiking_scan import WIDTHS, overlap, potentials, scan_lags
 from visualcortex.spikes import SpikeTimes
 from visualcortex.training import choose_device
 
 WINDOW = 8192  # bins that are held in memory at a time
 OLDEST = 0.2  # s: a neuron's own spike longer ago than this has no say
 N_CLASSES = 14
+SLOW = 0.006  # s, decay of the slower shape that clear synapses may have
+CLEAR = 5.0  # standard errors from which on a synapse has a shape of its own
+KEPT = 4.0  # standard errors from which on a delay is kept
+PRIOR = 1.0  # standard deviation of weights, echoes and shapes, log units
+LONGEST, LARGEST = 1.5, 5.0  # step of a weight, and weight, log units
+SHORTER = 4.0  # by which a step that makes the likelihood worse is shortened
+GAIN = 0.3  # nats a target: what ends the descent
 NOTHING = 1e-4  # of a potential
-SAMPLED = 3000  # spikes of a target that the information is summed over, at most
-LARGEST_STEP = 5.0  # of a weight in one minibatch, standard errors
-LARGEST = 5.0  # log units that a synapse may change a rate by
-SPIKES = 30  # of a target in a minibatch for each source, at least
-HALVINGS = 4  # of a step that makes the likelihood worse
-THROUGH, ECHO = 0.05, 1.0  # prior variances of nuisances
-CLEAR = 4.0  # standard errors of a weight whose delay is refined
+GENERATIVE = 0.016  # s, width that delays and errors are taken from if there is no background
+LEAST = 0.01  # precision of a weight without the prior, where data say nothing
+BARRED = 1e9  # precision of what is not fitted
 
 
 class SpikingNetwork(BaseEstimator):
-    r"""Fit integrate-and-fire neurons with escape noise to the spikes of all, each given the rest.
+    r"""Fit neurons with escape noise to the spikes of all, each given the rest.
 
-    The model of `spiking_likelihood`: inputs are the observed spikes (teacher forcing), so that
-    the derivative of the escape rate takes the place of a surrogate gradient (Pfister and others
-    2006; Neftci and others 2019). Weights maximise
+    The inputs of each neuron are the observed spikes of the others (teacher forcing), so that the
+    derivative of the escape rate takes the place of a surrogate gradient (Pfister and others 2006;
+    Neftci and others 2019). Weights maximise
 
-    .. math:: \log p - \lambda \sum_{ij} |w_{ij}| / \mathrm{se}_{ij}, \qquad
-              \sigma_i w_{ij} \ge 0,
+    .. math:: \log p(\text{when spikes came} \mid \text{about when}) - \tfrac12 \sum_{ij} w_{ij}^2,
 
-    by proximal Newton steps over minibatches of time, each halved for the targets whose likelihood
-    it would lower. After the first epoch, unless signs are given, a source has the sign
-    :math:`\sigma_i` under which its synapses explain more (Dale's principle). Delays begin where a
-    synapse would explain most, and follow the gradient.
+    the conditional likelihood of `spiking_exposure`, by Newton's method, for each target on its
+    own. Each synapse has a delay in whole bins: first the likeliest of the pair alone, then the
+    likeliest given all the others. Clear synapses have potentials of a shape of their own, and so
+    has their echo. Scores average over delays; probabilities of synapses follow from a mixture in
+    which all synapses of a source have one sign (Dale's principle).
 
-    Two nuisances are fitted along: what the smoothed train of each source says of the target
-    (`background`, for input that both share), and its echo, the spikes of the source that the
-    target itself may have caused. They look ahead in time, so that the sum over targets is a
-    pseudolikelihood (Besag 1975).
+    With `background` None, the likelihood is that of the generative model instead
+    (`spiking_likelihood`), from there on: log rates have a constant for each time since the
+    neuron's own spike, and nothing is shared. Constants are fitted in either case, to weights as
+    they are at the end, so that the network can run by itself (`rerun`).
 
-    Bias: weights shrink towards 0; `scores_` undo that to first order. Neurons that are not
-    recorded and share input that is faster than `background`, or much slower, make synapses which
-    are none. Delays are the best of several, which widens `scores_` without a synapse;
-    `null_width_` is what they are divided by in `probabilities_`. Errors are those of a model that
-    holds, at the delays found.
+    Bias: what neurons share faster than `background` makes synapses which are none, and so do
+    potentials whose shape is another than that allowed. Each spike is taken to be placed
+    independently of the neuron's other spikes. Errors are those of a model that holds, at the
+    delays found.
 
     Parameters
     ----------
@@ -74,49 +82,51 @@ class SpikingNetwork(BaseEstimator):
     longest_delay
         In s.
     background
-        S.d. of the Gaussian that trains are smoothed by, s; None for no shared input.
+        S.d. of the Gaussian that shared input is smooth over, s; ``"auto"`` for the wider of 4
+        and 8 ms under which pairs as a whole are not correlated (`scan_lags`); None for no shared
+        input.
     signs
         +1 or -1 of each neuron; learnt if not given.
-    sparsity
-        :math:`\lambda`: a synapse weaker than so many standard errors is 0.
     decay_time, kick
-        Membrane time constant in s, and :math:`\kappa`.
-    n_epochs, n_batches
-        Passes over the recording, and minibatches in each at most: there are fewer where a target
-        would have fewer than 30 spikes a source in each.
-    n_seeds
-        Fits with another order of minibatches; the mean is kept.
+        Decay of a potential in s, and by how many potentials an arrival counts more than that.
+    n_rounds, n_steps
+        Rounds of delays, and Newton steps in each, at most.
+    n_sampled
+        Spikes of a target that the information is summed over, at most.
     seed
-        Of all of them.
+        Of which spikes these are.
     device
-        ``"cpu"``: compiled loops over spikes; ``"cuda"``: whole windows; ``"auto"``.
+        ``"cpu"``: compiled loops over spikes; ``"cuda"``: whole recordings; ``"auto"``.
 
     Attributes
     ----------
+    scores_ : (source, target) numpy.ndarray
+        Signed root of twice the likelihood ratio, averaged over delays; NaN on the diagonal, as
+        below.
+    probabilities_ : (source, target) numpy.ndarray
+        That there is a synapse; see `synapse_probabilities`.
+    null_centre_, null_width_ : float
+        Mean and standard deviation of `scores_` without a synapse, by the same mixture.
+    estimates_, standard_errors_ : (source, target) numpy.ndarray
+        Change of a target's log rate when a spike arrives, the prior taken off, and its error by
+        the observed information of all inputs of a target.
     weights_ : (source, target) numpy.ndarray
-        Largest change of a target's log rate by one spike; NaN on the diagonal, as below.
+        Estimates times probabilities; 0 where the sign is not the source's.
     delays_ : (source, target) numpy.ndarray
         In s.
     signs_ : (neuron,) numpy.ndarray
         +1 for excitatory.
-    standard_errors_ : (source, target) numpy.ndarray
-        Of weights, by the inverse of the observed information of all inputs of a target.
-    scores_ : (source, target) numpy.ndarray
-        Signed root of twice the likelihood ratio of a debiased weight.
-    probabilities_ : (source, target) numpy.ndarray
-        That there is a synapse; see `synapse_probabilities`.
-    null_width_ : float
-        Standard deviation of `scores_` without a synapse, by the same mixture.
-    spread_ : (source, target) numpy.ndarray
-        Standard deviation of `scores_` over seeds.
+    background_ : float or None
+        In s.
     constants_ : (class, neuron) numpy.ndarray
-        Log rate by the time since a neuron's own spike.
+        Log of the expected count of a bin, by the time since a neuron's own spike.
+    ages_ : (class,) numpy.ndarray
+        Shortest time of each class, s.
     history_ : list of float
-        Negative log-likelihood of each epoch of the last seed, nats a spike.
+        Negative log-likelihood after each step, nats a spike.
 
     References
     ----------
-    Besag, J. (1975). Statistical analysis of non-lattice data. The Statistician 24, 179-195.
     Neftci, E. O., Mostafa, H., and Zenke, F. (2019). Surrogate gradient learning in spiking neural
     networks. IEEE Signal Processing Magazine 36, 51-63.
     Pfister, J.-P., Toyoizumi, T., Barber, D., and Gerstner, W. (2006). Optimal spike-timing-
@@ -128,27 +138,25 @@ class SpikingNetwork(BaseEstimator):
         *,
         step: float = 0.001,
         longest_delay: float = 0.01,
-        background: float | None = 0.006,
+        background: float | str | None = "auto",
         signs: np.ndarray | None = None,
-        sparsity: float = 1.0,
-        decay_time: float = 0.005,
+        decay_time: float = 0.003,
         kick: float = 1.0,
-        n_epochs: int = 2,
-        n_batches: int = 10,
-        n_seeds: int = 1,
+        n_rounds: int = 2,
+        n_steps: int = 3,
+        n_sampled: int = 1000,
         seed: int = 0,
         device: str = "auto",
     ) -> None:
         self.step, self.longest_delay, self.background = step, longest_delay, background
-        self.signs, self.sparsity = signs, sparsity
-        self.decay_time, self.kick = decay_time, kick
-        self.n_epochs, self.n_batches = n_epochs, n_batches
-        self.n_seeds, self.seed, self.device = n_seeds, seed, device
+        self.signs, self.decay_time, self.kick = signs, decay_time, kick
+        self.n_rounds, self.n_steps = n_rounds, n_steps
+        self.n_sampled, self.seed, self.device = n_sampled, seed, device
 
     def fit(
         self, activity: SpikeTimes | np.ndarray, *, start: float = 0.0, stop: float | None = None
     ) -> SpikingNetwork:
-        """Fit all synapses at once.
+        """Fit all synapses.
 
         Parameters
         ----------
@@ -160,340 +168,264 @@ class SpikingNetwork(BaseEstimator):
         Raises
         ------
         ValueError
-            Settings are out of range, or a neuron has fewer than two spikes.
+            Settings are out of range, a neuron has fewer than two spikes, or spikes come on a
+            grid that is coarser than `step`.
         """
         self._check()
-        trains = _trains(activity, self.step, start, stop)
-        if self.signs is not None and np.shape(self.signs) != (trains.n_neurons,):
+        spikes = _checked(observed_binned(activity, self.step, start, stop), self.step)
+        if self.signs is not None and np.shape(self.signs) != (spikes.n_neurons,):
             raise ValueError(
-                f"signs must be one for each of {trains.n_neurons} neurons; got shape "
+                f"signs must be one for each of {spikes.n_neurons} neurons; got shape "
                 f"{np.shape(self.signs)}. Leave them out to learn them."
             )
-        fits = [
-            _Fit(self, trains, np.random.default_rng([self.seed, k])).run()
-            for k in range(self.n_seeds)
-        ]
-        self._keep(fits)
+        self._keep(_Fit(self, spikes).run())
         return self
 
-    def _keep(self, fits: list[_Fit]) -> None:
-        """Average over seeds."""
-        scores = np.array([fit.scores for fit in fits])
-        self.spread_ = scores.std(axis=0)
-        self.scores_ = scores.mean(axis=0)
-        self.weights_ = np.mean([fit.weights * (1 + fit.kick) for fit in fits], axis=0)
-        self.standard_errors_ = np.mean([fit.errors * (1 + fit.kick) for fit in fits], axis=0)
-        self.delays_ = np.mean([fit.delays for fit in fits], axis=0) * self.step
-        self.constants_, self.history_ = fits[-1].constants, fits[-1].history
-        self.decay_times_ = np.array([-self.step / np.log(fit.decay) for fit in fits])
-        self.kicks_ = np.array([fit.kick for fit in fits])
-        found = synapse_probabilities(self.scores_, self.signs)
-        self.probabilities_, self.signs_, self.null_width_ = found
-        for matrix in (
-            self.scores_,
-            self.spread_,
-            self.weights_,
-            self.standard_errors_,
-            self.delays_,
-        ):
-            np.fill_diagonal(matrix, np.nan)
+    def _keep(self, fit: _Fit) -> None:
+        """Turn estimates into what is found."""
+        scores, self.estimates_, self.standard_errors_ = fit.results()
+        found = synapse_probabilities(scores, self.signs)
+        self.probabilities_, self.signs_, self.null_centre_, self.null_width_ = found
+        agree = self.estimates_ * self.signs_[:, None] > 0
+        weights = np.where(agree, found.probabilities * self.estimates_, 0.0)
+        self.constants_ = fit.constants(np.nan_to_num(weights))
+        self.scores_, self.weights_ = scores, weights
+        self.delays_ = fit.delays * self.step
+        self.background_, self.history_ = fit.background, fit.history
+        self.ages_ = self.step * np.concatenate([[0], fit.edges])
+        for name in ("scores_", "estimates_", "standard_errors_", "weights_", "delays_"):
+            np.fill_diagonal(getattr(self, name), np.nan)
 
     def _check(self) -> None:
-        """Check the settings."""
-        times = (self.step, self.longest_delay, self.decay_time)
-        if not (min(times) > 0 and self.longest_delay >= self.step):
+        """Refuse settings that make no sense."""
+        times = {name: getattr(self, name) for name in ("step", "longest_delay", "decay_time")}
+        for name, value in times.items():
+            if not (np.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be above 0 s; got {value}. Choose 0.001 or more.")
+        if self.longest_delay < self.step:
             raise ValueError(
-                f"step, longest_delay and decay_time must be above 0 s, and longest_delay at least "
-                f"a step; got {times}."
+                f"longest_delay must be at least a step of {self.step} s; got "
+                f"{self.longest_delay} s. Choose a longer one, or shorter steps."
             )
-        if self.background is not None and not self.background >= 2 * self.step:
+        if not (np.isfinite(self.kick) and self.kick >= 0):
+            raise ValueError(f"kick must be 0 or more; got {self.kick}. Choose 1, say.")
+        for name in ("n_rounds", "n_steps", "n_sampled"):
+            value = getattr(self, name)
+            if not (isinstance(value, (int, np.integer)) and value >= 1):
+                raise ValueError(f"{name} must be a whole number from 1 on; got {value!r}.")
+        self._check_background()
+        if self.signs is not None and not np.isin(self.signs, (-1, 1)).all():
+            raise ValueError(
+                f"signs must be +1 or -1 for each neuron; got {np.unique(self.signs)}. Leave them "
+                f"out to learn them."
+            )
+
+    def _check_background(self) -> None:
+        """Refuse widths that bins are too wide for."""
+        if self.background is None:
+            return
+        if isinstance(self.background, str):
+            if self.background != "auto":
+                raise ValueError(
+                    f"background must be 'auto', a width in s, or None; got {self.background!r}."
+                )
+        elif not (np.isfinite(self.background) and self.background >= 2 * self.step):
             raise ValueError(
                 f"background must be at least two steps, or None; got {self.background} s for "
                 f"steps of {self.step} s. Choose shorter steps or a wider background."
             )
-        if min(self.sparsity, self.kick) < 0:
-            raise ValueError(
-                f"sparsity and kick must be 0 or more; got {self.sparsity} and {self.kick}."
-            )
-        if min(self.n_epochs, self.n_batches, self.n_seeds) < 1:
-            raise ValueError("n_epochs, n_batches and n_seeds must be at least 1.")
-        if self.signs is not None and not np.isin(self.signs, (-1, 1)).all():
-            raise ValueError("signs must be +1 or -1 for each neuron, or None to learn them.")
 
 
 class _Fit:
-    """One fit; delays in bins."""
+    """One fit; delays in bins, weights ``(target, column)`` as `Exposure` has them."""
 
-    def __init__(self, model: SpikingNetwork, trains: Trains, rng: np.random.Generator) -> None:
-        self.model, self.trains, self.rng = model, trains, rng
-        self.backwards = trains.backwards()
+    def __init__(self, model: SpikingNetwork, spikes: BinnedSpikes) -> None:
+        self.model, self.spikes, self.n = model, spikes, spikes.n_neurons
         self.device = choose_device(model.device)
-        n = trains.n_neurons
-        self.lags = max(1, round(model.longest_delay / model.step))
-        self.taps = _gaussian(model.background, model.step)
-        edges = np.geomspace(1, max(2, OLDEST / model.step), N_CLASSES).round().astype(np.int64)
-        edges = np.unique(edges)
-        self.classes = np.searchsorted(edges, np.arange(edges[-1] + 1), side="right")
-        order = np.argsort(trains.who, kind="stable")
-        bins = np.repeat(np.arange(trains.n_bins), np.diff(trains.first))
-        self.times = bins[order]
-        self.n_spikes = np.bincount(trains.who, minlength=n)
-        self.ends = np.cumsum(self.n_spikes)
-        self.constants, self.in_class = self._constants()
-        self.weights, self.through, self.echo = np.zeros((3, n, n))
-        self.delays = np.ones_like(self.weights)
-        self.decay, self.kick = 0.5, 0.0
-        self.signs = None if model.signs is None else np.asarray(model.signs, np.float64)
+        self.off = ~np.eye(self.n, dtype=bool)
+        self.rows = self._sampled()
+        edges = np.geomspace(1, max(2, OLDEST / model.step), N_CLASSES).round()
+        self.edges = np.unique(edges.astype(np.int64))
+        self.n_lags = max(1, round(model.longest_delay / model.step))
         self.history: list[float] = []
+        self._start()
+
+    def _sampled(self) -> list[np.ndarray]:
+        """Some spikes of each target."""
+        rng = np.random.default_rng(self.model.seed)
+        rows = [np.flatnonzero(self.spikes.neuron == j) for j in range(self.n)]
+        most = self.model.n_sampled
+        return [x if len(x) <= most else np.sort(rng.choice(x, most, False)) for x in rows]
+
+    def _start(self) -> None:
+        """Take delays, background and shapes from pairs one by one."""
+        m, generative = self.model, self.model.background is None
+        widths = WIDTHS if m.background == "auto" else (m.background or GENERATIVE,)
+        widths = tuple(x for x in widths if x >= 2 * m.step) or (2 * m.step,)
+        taps = gaussian_taps(widths[0], m.step)
+        self.kernel = np.trim_zeros(potentials(m.decay_time, m.kick, SLOW, taps, m.step)[0], "b")
+        self.scan = scan_lags(self.spikes, self.kernel, m.step, self.n_lags, widths)
+        self.background, self.delays = None if generative else self.scan.width, self.scan.delays
+        taps = gaussian_taps(self.scan.width, m.step)
+        self.clear = (np.abs(self.scan.best) > CLEAR) & self.off & (not generative)
+        shapes = potentials(m.decay_time, m.kick, SLOW, taps, m.step)
+        who = self.spikes.neuron.astype(np.int64)
+        self.data = Exposure(
+            self.spikes.bin.astype(np.int64), who, self.n, taps, shapes, self.delays, self.clear
+        )
+        self.weights = np.zeros((self.n, self.data.n_columns.max()))
+        self.prior = np.full(self.weights.shape, PRIOR**-2)
+        every = np.arange(self.n)
+        self.prior[every, every] = self.prior[every, self.n + every] = BARRED
+        if generative:
+            self.prior[:, self.n :] = BARRED
 
     def run(self) -> _Fit:
-        """Delays, then epochs, then one step without the prior."""
-        self._scan()
-        for epoch in range(self.model.n_epochs):
+        """Fit weights, then delays, in turn."""
+        for k in range(self.model.n_rounds):
+            if k:
+                self._choose_delays()
             self._measure()
-            batches = self._batches()
-            loss = 0.0
-            for k, windows in enumerate(batches):
-                share = sum(w.stop - w.start for w in windows) / self.trains.n_bins
-                part = self._derivatives(windows)
-                loss += part.losses.sum()
-                # from the second epoch on the first steps may not undo what the one before found
-                self._move(part, windows, share, 2 / (k + 2 + epoch * len(batches)), epoch)
-            self.history.append(loss / len(self.trains.who))
-            if self.signs is None:
-                self.signs = np.where(_gain(self.weights / self.errors) >= 0, 1.0, -1.0)
-        self._measure()
-        part = self._derivatives([w for batch in self._batches() for w in batch])
-        debiased = self.weights + self._newton(part)[0]
-        debiased = np.clip(debiased, -LARGEST / (1 + self.kick), LARGEST / (1 + self.kick))
-        size = (self.kernel**3).sum() / (self.kernel**2).sum()
-        self.scores = likelihood_scores(debiased * size, self.errors * size)
+            self._descend(self._conditional)
+        if self.background is None:
+            self._measure()
+            self._descend(self._generative)
+        if self.background is None or self.model.n_rounds == 1:
+            self._measure()  # else it was measured with the delays and almost the weights of now
         return self
 
-    def _constants(self) -> tuple[np.ndarray, np.ndarray]:
-        """Log rates by age, as if there were no synapses, and spikes of each class."""
-        n, n_classes = self.trains.n_neurons, self.classes.max() + 1
-        spikes, bins = np.zeros((n_classes, n)), np.zeros((n_classes, n))
-        oldest = len(self.classes) - 1
-        for j, times in enumerate(np.split(self.times, self.ends[:-1])):
-            between = np.diff(times, prepend=NEVER)
-            at = self.classes[np.minimum(between, oldest)]
-            spikes[:, j] = np.bincount(at, minlength=n_classes)
-            reached = np.bincount(np.minimum(between[1:], oldest), minlength=oldest + 1)
-            reached[0] = 0
-            alive = reached[::-1].cumsum()[::-1]  # intervals that reach an age
-            alive[0] = 0
-            bins[:, j] = np.bincount(self.classes, alive, minlength=n_classes)
-            bins[-1, j] += self.trains.n_bins - bins[:, j].sum()
-        usual = self.n_spikes / self.trains.n_bins
-        return np.log((spikes + usual) / (bins + 1)), spikes + 1
+    def _conditional(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and slopes of where spikes are, given about where."""
+        return exposure_slopes(self.data, weights, self.device)
 
-    def _batches(self) -> list[list[Window]]:
-        """Windows in random order."""
-        size = max(1, min(WINDOW, -(-self.trains.n_bins // self.model.n_batches)))
-        starts = np.arange(0, self.trains.n_bins, size)
-        lead = int(np.ceil(np.log(NOTHING) / np.log(self.decay))) + self.lags + 1
-        begins = np.maximum(starts - lead, 0)
-        last = self.trains.last_before(begins)
-        windows = [
-            Window(
-                self.trains,
-                begin,
-                start,
-                min(start + size, self.trains.n_bins),
-                before,
-                self.classes,
-                self.backwards,
-                min(start + size + lead, self.trains.n_bins),
-            )
-            for begin, start, before in zip(begins, starts, last, strict=True)
-        ]
-        order = self.rng.permutation(len(windows))
-        most = int(np.median(self.n_spikes) // (SPIKES * self.trains.n_neurons))
-        groups = np.array_split(order, max(1, min(self.model.n_batches, len(order), most)))
-        return [[windows[k] for k in group] for group in groups]
-
-    def _parameters(self) -> Parameters:
-        n = len(self.weights)
-        shape = np.full((2, n), [[self.decay], [self.kick]])
-        values = (self.weights, self.delays, self.constants, *shape, self.through, self.echo)
-        return Parameters(*(np.ascontiguousarray(x, np.float32) for x in values))
-
-    def _derivatives(self, windows: list[Window]) -> Slopes:
-        """Sum over windows."""
-        now = self._parameters()
-        parts = [window_slopes(window, now, self.taps, self.device) for window in windows]
-        names = ("losses", "weights", "delays", "constants", "background", "echo")
-        total = Slopes(*(sum(getattr(part, name) for part in parts) for name in names))
-        np.fill_diagonal(total.background, 0)
-        np.fill_diagonal(total.echo, 0)
-        return total
-
-    def _losses(self, windows: list[Window]) -> np.ndarray:
-        """Losses as they are now, without derivatives."""
-        now = self._parameters()
-        return sum(window_losses(window, now, self.taps, self.device) for window in windows)
-
-    def _scan(self) -> None:
-        """Set delays, in whole bins, under which synapses explain most."""
-        t, n = self.trains, self.trains.n_neurons
-        m = self.model
-        self.decay, self.kick = float(np.exp(-m.step / m.decay_time)), float(m.kick)
-        self.kernel = kernel = _kernel(m.decay_time, m.kick, m.step)
-        sums = np.zeros((self.lags + len(kernel), n, n), np.float32)
-        now = self._parameters()
-        for window in (w for batch in self._batches() for w in batch):
-            residual = -residuals(window, now)
-            if len(self.taps):  # what is smooth around each lag is not a synapse
-                residual -= correlate1d(residual, self.taps / self.taps.sum(), axis=0)
-            lag_sums(t.first, t.who, window.start, window.stop, residual, sums)
-        off = ~np.eye(n, dtype=bool)
-        padded = np.pad(kernel, len(self.taps) // 2)
-        if len(self.taps):
-            padded -= np.convolve(kernel, self.taps / self.taps.sum())
-        self.null = np.outer(self.n_spikes, self.n_spikes) / t.n_bins * (padded**2).sum()
-        scores = [np.tensordot(kernel, sums[k : k + len(kernel)], 1)[off] for k in range(self.lags)]
-        self.delays[off] = 1 + likeliest_lags(np.array(scores) / np.sqrt(self.null[off]))
+    def _generative(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and slopes of all bins, at the best constants."""
+        windows, parameters = self._windows(), self._parameters(weights[:, : self.n].T)
+        parameters = replace(parameters, constants=likeliest_constants(windows, parameters))
+        parts = [window_slopes(window, parameters, self.device) for window in windows]
+        slopes = np.zeros_like(weights)
+        slopes[:, : self.n] = sum(part.weights for part in parts).T / (1 + self.model.kick)
+        return sum(part.losses for part in parts), slopes
 
     def _measure(self) -> None:
-        """Inverse information ``(target, parameter, parameter)``, mean inputs, errors."""
-        n = self.trains.n_neurons
-        self.inverse, self.mean = np.empty((n, 3 * n, 3 * n)), np.empty((n, 3 * n))
-        self.errors = np.ones((n, n))
-        mirrored = self.backwards.n_bins - 1 - self.times
-        mirrored = np.concatenate([x[::-1] for x in np.split(mirrored, self.ends[:-1])])
-        for j in range(n):
-            x, scale = self._inputs(j, mirrored)
-            self.mean[j] = x.mean(axis=0)
-            x -= self.mean[j]
-            total = x.T @ x * scale
-            d = np.einsum("ii->i", total)
-            d[:n] += np.maximum(0, self.null[:, j] - d[:n])
-            d += 0.01 * d + np.repeat(
-                [1.0, 1 / THROUGH, 1 / ECHO], n
-            )  # a prior, and what is not sampled
-            self.inverse[j] = np.linalg.inv(total)
-            self.errors[:, j] = np.sqrt(np.diagonal(self.inverse[j])[:n])
+        """Invert the information of each target; keep its diagonal."""
+        self.inverse, self.information = [], np.empty((self.n, self.n))
+        total = self.spikes.n_spikes
+        for j, rows in enumerate(self.rows):
+            h = exposure_information(self.data, self.weights, j, rows) * (total[j] / len(rows))
+            self.information[:, j] = np.diagonal(h)[: self.n]
+            h += np.diag(self.prior[j, : len(h)])
+            self.inverse.append(np.linalg.inv(h).astype(np.float32))
 
-    def _inputs(self, j: int, mirrored: np.ndarray) -> tuple[np.ndarray, float]:
-        """Potentials, smooth trains and echoes at spikes of a target; how many each stands for."""
-        n, count = len(self.weights), self.n_spikes[j]
-        rows = np.arange(1, max(2, count - 1), max(1, count // SAMPLED))
-        x = np.zeros((3, len(rows), n))
-        whole, part = split_delays(self.delays)
-        forth = np.ascontiguousarray(whole[:, j]), np.ascontiguousarray(part[:, j])
-        inputs_at_spikes(self.times, self.ends, j, rows, *forth, self.kernel, self.taps, *x[:2])
-        unused = np.zeros((len(rows), n))
-        later = (count - 1 - rows)[::-1]
-        none = np.zeros(1, self.taps.dtype)
-        if count > 2:
-            inputs_at_spikes(
-                mirrored, self.ends, j, later, whole[j], part[j], self.kernel, none, x[2], unused
-            )
-        x[2] = x[2, ::-1].copy()
-        return np.hstack(x), count / len(rows)
+    def _descend(self, evaluate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> None:
+        """Newton steps; a target that one makes worse stays where it is, and takes shorter ones."""
+        losses, slopes = evaluate(self.weights)
+        length = np.ones((self.n, 1))
+        for _ in range(self.model.n_steps):
+            tried = self.weights - length * self._newton(slopes)
+            tried = np.clip(tried, -LARGEST, LARGEST)
+            new, new_slopes = evaluate(tried)
+            gain = losses + self._penalty(self.weights) - new - self._penalty(tried)
+            worse = gain < -1e-6 * np.abs(losses) - 1e-6
+            length[worse] /= SHORTER
+            self.weights = np.where(worse[:, None], self.weights, tried)
+            slopes = np.where(worse[:, None], slopes, new_slopes)
+            losses = np.where(worse, losses, new)
+            self.history.append(float(losses.sum() / self.spikes.n_spikes.sum()))
+            if not worse.any() and gain.max() < GAIN:
+                break
 
-    def _newton(self, part: Slopes, share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-        """Change of weights and background by Newton's method, the constants moving along."""
-        n = len(self.weights)
-        level = part.constants.sum(axis=0)
-        gradient = np.concatenate([part.weights, part.background, part.echo]).T
-        nuisance = np.concatenate([np.zeros((n, n)), self.through / THROUGH, self.echo / ECHO])
-        gradient = gradient + share * nuisance.T
-        change = np.einsum("jik,jk->ij", self.inverse, self.mean * level[:, None] - gradient)
-        return change[:n], change[n:]
+    def _penalty(self, weights: np.ndarray) -> np.ndarray:
+        """Minus the log prior of each target's weights."""
+        return 0.5 * (self.prior * weights**2).sum(axis=1)
 
-    def _move(
-        self, part: Slopes, windows: list[Window], share: float, rate: float, epoch: int
-    ) -> None:
-        """One step of all parameters, shortened for the targets that it would make worse."""
-        nuisance = np.concatenate([self.through, self.echo])
-        before = self.weights, nuisance, self.constants, self.delays
-        by_weight, by_background = self._newton(part, share)
-        largest = LARGEST_STEP * self.errors
-        by_weight = np.clip(rate / share * by_weight, -largest, largest)
-        by_background = np.clip(rate / share * by_background, -0.5, 0.5)
-        by_constant = np.clip(rate / share * part.constants / self.in_class, -1, 1)
-        by_delay = self._delay_step(part, share, rate) if epoch else 0 * self.delays
-        length = np.ones(len(self.weights))
-        for _ in range(HALVINGS):
-            moved = self._shrunk(before[0] + length * by_weight, rate * length)
-            nuisance = before[1] + length * by_background
-            self.weights, (self.through, self.echo) = moved, np.split(nuisance, 2)
-            np.fill_diagonal(self.through, 0)
-            np.fill_diagonal(self.echo, 0)
+    def _newton(self, slopes: np.ndarray) -> np.ndarray:
+        """Step of all weights."""
+        step = np.zeros_like(slopes)
+        slopes = slopes + self.prior * self.weights
+        for j, inverse in enumerate(self.inverse):
+            step[j, : len(inverse)] = inverse @ slopes[j, : len(inverse)]
+        every = np.arange(self.n)
+        step[every, every] = step[every, self.n + every] = 0
+        return np.clip(step, -LONGEST, LONGEST)
 
-            change = np.concatenate([moved - before[0], nuisance - before[1]])
-            self.constants = (
-                before[2] - length * by_constant - np.einsum("ji,ij->j", self.mean, change)
-            )
-            self.delays = np.clip(before[3] - length * by_delay, 1, self.lags)
-            worse = ~(
-                self._losses(windows)
-                <= part.losses + 1e-6 * np.abs(part.losses) + self.allowance(length, rate)
-            )
-            if not worse.any():
-                return
-            length = np.where(worse, length / 4, length)
-        nuisance = np.concatenate([self.through, self.echo])
-        now = self.weights, nuisance, self.constants, self.delays
-        self.weights, nuisance, self.constants, self.delays = (
-            np.where(worse, old, new) for old, new in zip(before, now, strict=True)
+    def _errors(self) -> np.ndarray:
+        """Standard deviation of weights given the data and the prior, ``(source, target)``."""
+        return np.sqrt([np.diagonal(x)[: self.n] for x in self.inverse]).T
+
+    def _lag_scores(self) -> np.ndarray:
+        """Scores of each lag ``(lag, source, target)``, all other synapses given."""
+        length, main = len(self.kernel), self.weights[:, : self.n].T
+        left = exposure_residuals(self.data, self.weights, self.n_lags + length)
+        left = np.stack(
+            [np.tensordot(self.kernel, left[k : k + length], 1) for k in range(self.n_lags)]
         )
-        self.through, self.echo = np.split(nuisance, 2)
+        root = np.sqrt(self.scan.information)
+        alike = overlap(self.kernel, self.data.taps, self.n_lags)
+        apart = np.arange(1, self.n_lags + 1)[:, None, None] - self.delays
+        alone = 1 / np.sqrt(self.information + PRIOR**-2) / self._errors()
+        return (left / root + main * root * alike[apart + self.n_lags]) * np.minimum(alone, 1)
 
-    def allowance(self, length: np.ndarray, rate: float) -> float:
-        """The prior may cost this much."""
-        return rate * 5.0
+    def _choose_delays(self) -> None:
+        """Take the likeliest lags of synapses that are not clear."""
+        lags, _ = likeliest_lags(self._lag_scores()[:, self.off])
+        free = (
+            self.off & ~self.clear & (np.abs(self.weights[:, : self.n].T) < KEPT * self._errors())
+        )
+        delays = np.ones_like(self.delays)
+        delays[self.off] = 1 + lags
+        moved = free & (delays != self.delays)
+        self.weights[:, : self.n][moved.T] = 0
+        self.weights[:, self.n : 2 * self.n][moved] = 0
+        self.delays = np.where(moved, delays, self.delays)
+        self.data = replace(self.data, delays=self.delays)
 
-    def _shrunk(self, moved: np.ndarray, rate: np.ndarray) -> np.ndarray:
-        """Apply the prior, Dale's principle and the bound to weights."""
-        size = np.maximum(np.abs(moved) - rate * self.model.sparsity * self.errors, 0)
-        moved = np.sign(moved) * np.minimum(size, LARGEST / (1 + self.kick))
-        if self.signs is not None:
-            moved = np.where(moved * self.signs[:, None] > 0, moved, 0)
-        np.fill_diagonal(moved, 0)
-        return moved
+    def results(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Scores, weights without the prior, and their errors, ``(source, target)``."""
+        variance = self._errors() ** 2
+        precision = np.maximum(1 / variance - PRIOR**-2, LEAST)
+        estimates, errors = self.weights[:, : self.n].T / (variance * precision), precision**-0.5
+        best, scores = likelihood_scores(estimates, errors), np.zeros_like(errors)
+        lags = self._lag_scores()[:, self.off]
+        scores[self.off] = averaged_scores(lags, best[self.off], self.delays[self.off] - 1)
+        return scores, estimates, errors
 
-    def _delay_step(self, part: Slopes, share: float, rate: float) -> np.ndarray:
-        """Change of the delays of clear synapses, by at most half a bin."""
-        curvature = 2 * (1 + self.kick) ** 2 * np.outer(self.n_spikes, self.n_spikes)
-        curvature = self.weights**2 * curvature / self.trains.n_bins
-        clear = np.abs(self.weights) > CLEAR * self.errors
-        step = rate / share * part.delays / np.maximum(curvature, 1e-9)
-        return np.where(clear, np.clip(step, -0.5, 0.5), 0)
+    def constants(self, weights: np.ndarray) -> np.ndarray:
+        """Constants under which weights expect as many spikes as were observed."""
+        return likeliest_constants(self._windows(), self._parameters(weights))
 
+    def _parameters(self, weights: np.ndarray) -> Parameters:
+        """Weights ``(source, target)`` as the generative model has them; constants are 0."""
+        m = self.model
+        shape = np.full((2, self.n), [[np.exp(-m.step / m.decay_time)], [m.kick]])
+        silent = np.zeros((len(self.edges) + 1, self.n))
+        delays = self.delays.astype(float)
+        values = weights * self.off / (1 + m.kick), delays, silent, *shape
+        return Parameters(*(np.ascontiguousarray(x, np.float32) for x in values))
 
-def _gain(z: np.ndarray) -> np.ndarray:
-    """How much more excitation explains of each source's targets than inhibition."""
-    gain = np.maximum(z, 0) ** 2 - np.maximum(-z, 0) ** 2
-    return gain.sum(axis=1)
-
-
-def _gaussian(width: float | None, step: float) -> np.ndarray:
-    """Taps of a Gaussian of s.d. `width`, 1 at its peak; none without a background."""
-    if width is None:
-        return np.empty(0, np.float32)
-    reach = int(np.ceil(3.5 * width / step))
-    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / width) ** 2)
-    return taps.astype(np.float32)
-
-
-def _kernel(tau: float, kick: float, step: float) -> np.ndarray:
-    """Potential of each bin since an arrival, the kick in the first."""
-    kernel = np.exp(-np.arange(max(1, int(np.ceil(5 * tau / step)))) * step / tau)
-    kernel[0] += kick
-    return kernel
+    def _windows(self) -> list[Window]:
+        """The recording, part by part."""
+        trains = Trains.of(self.spikes)
+        classes = np.searchsorted(self.edges, np.arange(self.edges[-1] + 1), side="right")
+        starts = np.arange(0, trains.n_bins, WINDOW)
+        lead = int(np.ceil(-np.log(NOTHING) * self.model.decay_time / self.model.step))
+        begins = np.maximum(starts - lead - self.n_lags - 1, 0)
+        lasts = trains.last_before(begins)
+        ends = np.minimum(starts + WINDOW, trains.n_bins)
+        each = zip(begins, starts, ends, lasts, strict=True)
+        return [Window(trains, *bounds, last, classes) for *bounds, last in each]
 
 
-def _trains(
-    spikes: SpikeTimes | np.ndarray, step: float, start: float, stop: float | None
-) -> Trains:
-    """Spikes in bins, if every neuron has some."""
-    binned = observed_binned(spikes, step, start, stop)
-    if (few := np.flatnonzero(binned.n_spikes < 2)).size:
+def _checked(spikes: BinnedSpikes, step: float) -> BinnedSpikes:
+    """Return the spikes, if every neuron has some and bins are not finer than times."""
+    if (few := np.flatnonzero(spikes.n_spikes < 2)).size:
         raise ValueError(
             f"every neuron must have at least two spikes; {len(few)} have fewer (neuron "
             f"{', '.join(map(str, few[:5]))}). Leave them out."
         )
-    return Trains.of(binned)
+    if (grid := int(np.gcd.reduce(np.diff(spikes.bin)))) > 1:
+        raise ValueError(
+            f"spikes must not come on a grid coarser than a step of {step:g} s; got one of "
+            f"{grid * step:g} s, whose gaps would pass for structure. Choose that for step."
+        )
+    return spikes

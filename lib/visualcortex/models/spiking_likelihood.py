@@ -29,12 +29,11 @@ of Computational Neuroscience 11, 135-151.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
 
 from visualcortex.connectivity.correlograms import BinnedSpikes
 
@@ -81,10 +80,6 @@ class Trains:
         """Bins of the recording."""
         return len(self.first) - 1
 
-    def backwards(self) -> Trains:
-        """Return the same spikes in reversed time."""
-        return Trains(self.first[-1] - self.first[::-1], self.who[::-1].copy(), self.n_neurons)
-
     def inside(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Bin since `start`, and neuron, of the spikes from `start` to before `stop`."""
         bins = np.repeat(np.arange(stop - start), np.diff(self.first[start : stop + 1]))
@@ -111,10 +106,6 @@ class Window:
         Bin of each neuron's last spike before `begin`, ``(neuron,)``.
     classes
         Class of each age in bins, from 0 on, int64; later ages are of the last class.
-    backwards
-        The recording in reversed time.
-    end
-        Bin before which spikes are taken in reversed time.
     """
 
     trains: Trains
@@ -123,15 +114,6 @@ class Window:
     stop: int
     last: np.ndarray
     classes: np.ndarray
-    backwards: Trains
-    end: int
-
-    def mirror(self) -> Window:
-        """Return the window in reversed time; spikes up to `end` are taken."""
-        n = self.trains.n_bins
-        last = np.full(self.trains.n_neurons, NEVER, np.int64)
-        bounds = (n - self.end, n - self.stop, n - self.start)
-        return Window(self.backwards, *bounds, last, self.classes, self.trains, n - self.begin)
 
     def spikes(self) -> tuple[np.ndarray, np.ndarray]:
         """Bin since `start`, and neuron, of the spikes that are explained."""
@@ -152,37 +134,6 @@ class Window:
         last = np.maximum.accumulate(np.vstack([self.last, spiked[:-1]]), axis=0)
         ages = np.minimum(now - last, len(self.classes) - 1)
         return self.classes[ages[self.start - self.begin :]]
-
-
-def log_rates(
-    window: Window,
-    weights: torch.Tensor,
-    delays: torch.Tensor,
-    constants: torch.Tensor,
-    decay: torch.Tensor,
-    kick: torch.Tensor,
-) -> torch.Tensor:
-    """Return u, the logarithm of the expected count of each bin, differentiable in all tensors.
-
-    Parameters
-    ----------
-    window
-        Which bins. State before `Window.begin` is rest.
-    weights
-        ``(source, target)``; the diagonal is not used.
-    delays
-        In bins, at least 1, ``(source, target)``.
-    constants
-        Of each class of age, ``(class, neuron)``.
-    decay, kick
-        As above, ``(neuron,)``; tensors are on the CPU and of one type.
-
-    Returns
-    -------
-    torch.Tensor
-        ``(bin, neuron)``.
-    """
-    return _LogRates.apply(weights, delays, constants, decay, kick, window)
 
 
 def losses(window: Window, rates: torch.Tensor) -> torch.Tensor:
@@ -213,15 +164,24 @@ def dense_log_rates(
     decay: torch.Tensor,
     kick: torch.Tensor,
 ) -> torch.Tensor:
-    """Return what `log_rates` does by operations on whole windows, on the tensors' device.
+    """Return u, the log of the expected count of each bin, by operations on whole windows.
 
-    Arrivals are sums over lags of products of matrices, and potentials a parallel scan by doubling
-    (Blelloch 1990), which is made for a GPU; on a CPU `log_rates` is many times faster.
+    Differentiable in all tensors, on their device. Arrivals are sums over lags of products of
+    matrices, and potentials a parallel scan by doubling (Blelloch 1990), which is made for a GPU;
+    on a CPU `window_slopes` is many times faster.
 
     Parameters
     ----------
-    window, weights, delays, constants, decay, kick
-        As `log_rates`, the tensors on any device.
+    window
+        Which bins. State before `Window.begin` is rest.
+    weights
+        ``(source, target)``; the diagonal is not used.
+    delays
+        In bins, at least 1, ``(source, target)``.
+    constants
+        Of each class of age, ``(class, neuron)``.
+    decay, kick
+        As above, ``(neuron,)``.
 
     Returns
     -------
@@ -254,38 +214,6 @@ def _arrivals(counts: torch.Tensor, weights: torch.Tensor, delays: torch.Tensor)
     return arriving
 
 
-class _LogRates(torch.autograd.Function):
-    """One pass over the events forwards, and one backwards."""
-
-    @staticmethod
-    def forward(ctx, weights, delays, constants, decay, kick, window):
-        """Return the log rates; keep potentials and ages."""
-        values = [x.detach().contiguous().numpy() for x in (weights, constants, decay, kick)]
-        whole, part = split_delays(delays.detach().numpy())
-        w, n = window, len(weights)
-        level = np.empty((w.stop - w.begin, n), values[0].dtype)
-        rates = np.empty((w.stop - w.start, n), values[0].dtype)
-        ages = np.empty(rates.shape, np.uint8)
-        bounds, events = (w.begin, w.start, w.stop), (w.trains.first, w.trains.who)
-        _integrate(
-            *events, *bounds, w.last.copy(), w.classes, whole, part, *values, level, rates, ages
-        )
-        ctx.kept = events, bounds, whole, part, values, level, ages
-        return torch.from_numpy(rates)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
-        """Return the gradients of all five."""
-        events, bounds, whole, part, values, level, ages = ctx.kept
-        found = [np.zeros_like(values[0]), np.zeros_like(values[0])]
-        found += [np.zeros_like(x) for x in values[1:]]
-        outside = gradient.contiguous().numpy()
-        later = np.zeros((bounds[2] - bounds[0] + whole.max() + 2, len(whole)), outside.dtype)
-        _integrate_back(*events, *bounds, whole, part, *values, level, ages, outside, later, *found)
-        return *(torch.from_numpy(x) for x in found), None
-
-
 def split_delays(delays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whole bins of delays, and what is left of them."""
     whole = np.floor(delays)
@@ -299,12 +227,7 @@ class Parameters:
     Parameters
     ----------
     weights, delays, constants, decay, kick
-        As `log_rates`, arrays of one type.
-    background
-        What each source's smoothed train adds to each target's log rate, ``(source, target)``.
-    echo
-        What a source's later spike says of the target that may have caused it, ``(source,
-        target)``: as `weights`, in reversed time, at the delays of the pair exchanged.
+        As for `dense_log_rates`, arrays of one type.
     """
 
     weights: np.ndarray
@@ -312,15 +235,6 @@ class Parameters:
     constants: np.ndarray
     decay: np.ndarray
     kick: np.ndarray
-    background: np.ndarray
-    echo: np.ndarray
-
-    def mirrored(self) -> Parameters:
-        """Return the echo as a network in reversed time."""
-        nothing = np.zeros_like(self.constants)
-        delays = np.ascontiguousarray(self.delays.T)
-        parts = self.decay, self.kick, np.zeros_like(self.echo), np.zeros_like(self.echo)
-        return Parameters(self.echo, delays, nothing, *parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,34 +245,18 @@ class Slopes:
     weights: np.ndarray
     delays: np.ndarray
     constants: np.ndarray
-    background: np.ndarray
-    echo: np.ndarray
 
 
-def smoothed(window: Window, taps: np.ndarray) -> np.ndarray:
-    """Trains convolved with `taps`, ``(bin, neuron)`` from `Window.start` on."""
-    trains = window.trains
-    out = np.zeros((window.stop - window.start, trains.n_neurons), taps.dtype)
-    smooth(trains.first, trains.who, window.start, window.stop, taps, out)
-    return out
-
-
-def window_losses(
-    window: Window, parameters: Parameters, taps: np.ndarray, device: torch.device
-) -> np.ndarray:
+def window_losses(window: Window, parameters: Parameters, device: torch.device) -> np.ndarray:
     """Negative log-likelihood of each neuron, ``(neuron,)``, nats; see `window_slopes`."""
     if device.type != "cpu":
         with torch.no_grad():
-            tensors = _tensors(parameters, device)
-            return losses(window, _dense_rates(window, tensors, taps)).double().cpu().numpy()
-    rates, _, _ = _rates(window, parameters, taps)
-    rates += _driven_rates(window.mirror(), parameters.mirrored())[0][::-1]
-    return _losses_to_slopes(*window.spikes(), rates)
+            rates = dense_log_rates(window, *_tensors(parameters, device))
+            return losses(window, rates).double().cpu().numpy()
+    return _losses_to_slopes(*window.spikes(), _driven_rates(window, parameters)[0])
 
 
-def window_slopes(
-    window: Window, parameters: Parameters, taps: np.ndarray, device: torch.device
-) -> Slopes:
+def window_slopes(window: Window, parameters: Parameters, device: torch.device) -> Slopes:
     """Negative log-likelihood of a window, and its derivatives.
 
     Parameters
@@ -367,8 +265,6 @@ def window_slopes(
         Which bins.
     parameters
         The network.
-    taps
-        Of the smooth background; empty for none.
     device
         Compiled loops over the events on a CPU, whole windows (`dense_log_rates`) elsewhere.
 
@@ -378,16 +274,41 @@ def window_slopes(
         float64.
     """
     if device.type != "cpu":
-        return _dense_slopes(window, parameters, taps, device)
-    rates, kept, trains = _rates(window, parameters, taps)
-    mirror = window.mirror()
-    echoed, kept_echo = _driven_rates(mirror, parameters.mirrored())
-    rates += echoed[::-1]
+        return _dense_slopes(window, parameters, device)
+    rates, kept = _driven_rates(window, parameters)
     each = _losses_to_slopes(*window.spikes(), rates)
     found = _back(window, parameters, kept, rates)
-    echo = _back(mirror, parameters.mirrored(), kept_echo, np.ascontiguousarray(rates[::-1]))
-    through = trains.T @ rates if len(taps) else np.zeros_like(parameters.weights)
-    return Slopes(each, *(x.astype(np.float64) for x in (*found[:3], through, echo[0])))
+    return Slopes(each, *(x.astype(np.float64) for x in found[:3]))
+
+
+def likeliest_constants(windows: list[Window], parameters: Parameters) -> np.ndarray:
+    r"""Return the constants under which as many spikes are expected as were observed.
+
+    .. math:: b_{cj} = \log \frac{\sum_{t \in c} n_{jt}}
+                                   {\sum_{t \in c} e^{h_{jt} + \kappa_j a_{jt}}},
+
+    the maximum of the likelihood, the weights given. A class without a spike is taken to have a
+    tenth of one.
+
+    Parameters
+    ----------
+    windows
+        All bins that count.
+    parameters
+        The network; its constants are not used, but for their shape.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(class, neuron)``.
+    """
+    silent = replace(parameters, constants=np.zeros_like(parameters.constants))
+    observed, expected = np.zeros((2, *silent.constants.shape))
+    for window in windows:
+        rates, (_, _, ages) = _driven_rates(window, silent)
+        _class_sums(*window.spikes(), rates, ages, observed, expected)
+    constants = np.log(np.maximum(observed, 0.1) / np.maximum(expected, 1.0))
+    return constants.astype(parameters.constants.dtype)
 
 
 def _back(window: Window, p: Parameters, kept: tuple, rates: np.ndarray) -> list[np.ndarray]:
@@ -401,24 +322,8 @@ def _back(window: Window, p: Parameters, kept: tuple, rates: np.ndarray) -> list
     return found
 
 
-def residuals(window: Window, parameters: Parameters) -> np.ndarray:
-    """Derivatives of the loss by the log rates, expected less observed counts, no background."""
-    rates, _, _ = _rates(window, parameters, np.empty(0))
-    _losses_to_slopes(*window.spikes(), rates)
-    return rates
-
-
-def _rates(window: Window, p: Parameters, taps: np.ndarray) -> tuple:
-    """Log rates but for the echo, what the way back needs, and the smoothed trains."""
-    rates, kept = _driven_rates(window, p)
-    trains = smoothed(window, taps.astype(rates.dtype)) if len(taps) else None
-    if len(taps):
-        rates += trains @ p.background
-    return rates, kept, trains
-
-
 def _driven_rates(window: Window, p: Parameters) -> tuple[np.ndarray, tuple]:
-    """Log rates without a background, and what the way back needs."""
+    """Log rates, and what the way back needs."""
     t, n = window.trains, window.trains.n_neurons
     split = split_delays(p.delays)
     level = np.empty((window.stop - window.begin, n), p.weights.dtype)
@@ -430,31 +335,28 @@ def _driven_rates(window: Window, p: Parameters) -> tuple[np.ndarray, tuple]:
     return rates, (split, level, ages)
 
 
-def _dense_rates(window: Window, tensors: list[torch.Tensor], taps: np.ndarray) -> torch.Tensor:
-    """Log rates, the background included, on the device of the tensors."""
-    rates = dense_log_rates(window, *tensors[:5])
-    mirrored = (tensors[6], tensors[1].detach().T, torch.zeros_like(tensors[2]), *tensors[3:5])
-    rates = rates + dense_log_rates(window.mirror(), *mirrored).flip(0)
-    if not len(taps):
-        return rates
-    return rates + torch.from_numpy(smoothed(window, taps)).to(rates) @ tensors[5]
-
-
 def _tensors(parameters: Parameters, device: torch.device) -> list[torch.Tensor]:
-    """Parameters on a device, in the order of `log_rates`."""
-    names = ("weights", "delays", "constants", "decay", "kick", "background", "echo")
+    """Parameters on a device, in the order of `dense_log_rates`."""
+    names = ("weights", "delays", "constants", "decay", "kick")
     return [torch.tensor(getattr(parameters, name), device=device) for name in names]
 
 
-def _dense_slopes(
-    window: Window, parameters: Parameters, taps: np.ndarray, device: torch.device
-) -> Slopes:
+def _dense_slopes(window: Window, parameters: Parameters, device: torch.device) -> Slopes:
     """Do as `window_slopes` by automatic differentiation on any device."""
     tensors = _tensors(parameters, device)
-    fitted = [tensors[k].requires_grad_() for k in (0, 1, 2, 5, 6)]
-    each = losses(window, _dense_rates(window, tensors, taps))
-    by = torch.autograd.grad(each.sum(), fitted, materialize_grads=True)
+    each = losses(window, dense_log_rates(window, *(x.requires_grad_() for x in tensors)))
+    by = torch.autograd.grad(each.sum(), tensors[:3])
     return Slopes(*(x.detach().double().cpu().numpy() for x in (each, *by)))
+
+
+@numba.njit(cache=True, nogil=True)
+def _class_sums(bins, who, rates, ages, observed, expected):  # pragma: no cover
+    """Add the spikes of each class ``(class, neuron)``, and those expected."""
+    for t in range(len(rates)):
+        for j in range(rates.shape[1]):
+            expected[ages[t, j], j] += math.exp(min(rates[t, j], LOUDEST))
+    for e in range(len(bins)):
+        observed[ages[bins[e], who[e]], who[e]] += 1
 
 
 @numba.njit(cache=True, nogil=True)
@@ -591,73 +493,3 @@ def _integrate_back(
                     rise = later[at + 1, j] - here
                     by_weight[i, j] += here + part[i, j] * rise
                     by_delay[i, j] += weights[i, j] * rise
-
-
-@numba.njit(cache=True, nogil=True)
-def smooth(first, who, start, stop, taps, out):  # pragma: no cover
-    """Add to `out` ``(bin, neuron)`` all trains smoothed by `taps`, odd in number, centred."""
-    reach = len(taps) // 2
-    for t in range(max(0, start - reach), min(len(first) - 1, stop + reach)):
-        low, high = max(start, t - reach), min(stop, t + reach + 1)
-        for e in range(first[t], first[t + 1]):
-            for q in range(low, high):
-                out[q - start, who[e]] += taps[q - t + reach]
-
-
-@numba.njit(cache=True, nogil=True)
-def lag_sums(first, who, start, stop, residual, sums):  # pragma: no cover
-    """Add to `sums` ``(lag, source, target)`` the residual at each lag after each spike.
-
-    `residual` ``(bin, neuron)`` begins in bin `start`; lags, from 1 on, that leave it do not count.
-    """
-    n_bins, n = residual.shape
-    for t in range(start, stop):
-        for e in range(first[t], first[t + 1]):
-            for lag in range(1, min(len(sums), n_bins - 1 - (t - start)) + 1):
-                row, total = residual[t - start + lag], sums[lag - 1, who[e]]
-                for j in range(n):
-                    total[j] += row[j]
-
-
-@numba.njit(cache=True, nogil=True)
-def inputs_at_spikes(
-    times, ends, j, rows, whole, part, kernel, taps, potentials, background
-):  # pragma: no cover
-    """Fill what every source contributes at the spikes of target j, each `every`-th of them.
-
-    Parameters
-    ----------
-    times, ends
-        Bins of spikes, neuron after neuron, and where those of each end.
-    j, rows
-        Which target, and which of its spikes, ascending, none the first.
-    whole, part
-        Delays to it ``(source,)``.
-    kernel
-        Potential of each bin since an arrival, the kick in the first.
-    taps
-        Of `smooth`.
-    potentials, background
-        ``(spike, source)``, zeros: a synapse of unit weight, and a smoothed train.
-    """
-    begin, reach = (0 if j == 0 else ends[j - 1]), len(taps) // 2
-    for i in range(len(ends)):
-        if i == j:
-            continue
-        head = 0 if i == 0 else ends[i - 1]
-        for row in range(len(potentials)):
-            t, own = times[begin + rows[row]], times[begin + rows[row] - 1]
-            oldest = t - max(reach, len(kernel) + whole[i])
-            while head < ends[i] and times[head] < oldest:
-                head += 1
-            e = head
-            while e < ends[i] and times[e] <= t + reach:
-                since = t - times[e]
-                if abs(since) <= reach:
-                    background[row, i] += taps[reach + since]
-                for late in range(2):
-                    ago = since - whole[i] - late
-                    if 0 <= ago < len(kernel) and t - ago > own:
-                        share = part[i] if late else 1 - part[i]
-                        potentials[row, i] += share * kernel[ago]
-                e += 1

@@ -31,7 +31,6 @@ from visualcortex.training import choose_device
 MATCHES = ("correlograms", "trains")
 REACH = 0.01  # s after a spike within which its source's sign shows, and correlograms are matched
 SETTLING = 1.0  # s of a free run that are thrown away
-OLDEST, N_CLASSES = 0.2, 14  # s, and number, of the ages that a fitted network tells apart
 LOUDEST = 500.0  # spikes a second of a mean neuron, beyond which a network has run away
 BLOCK = 10_000  # bins that are run at a time
 Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -366,7 +365,8 @@ def rerun(model: SpikingNetwork, duration: float, *, seed: int = 0) -> SpikeTime
     Parameters
     ----------
     model
-        Fitted; what it took from the background of the recording is left out.
+        Fitted. Shared input is left out, and so are shapes of single potentials; constants are
+        those that make up for it on average while all hear the recording.
     duration, seed
         As for `free_run`.
 
@@ -379,19 +379,13 @@ def rerun(model: SpikingNetwork, duration: float, *, seed: int = 0) -> SpikeTime
         model.weights_,
         model.delays_,
         model.constants_,
-        ages=fitted_ages(model.step),
+        ages=model.ages_,
         duration=duration,
-        decay_time=float(np.mean(model.decay_times_)),
-        kick=float(np.mean(model.kicks_)),
+        decay_time=model.decay_time,
+        kick=model.kick,
         step=model.step,
         seed=seed,
     )
-
-
-def fitted_ages(step: float) -> np.ndarray:
-    """Return the shortest age of each class of a `SpikingNetwork`, s; the first holds none."""
-    edges = np.geomspace(1, max(2, OLDEST / step), N_CLASSES).round()
-    return step * np.concatenate([[0], np.unique(edges)])
 
 
 class SpikeStatistics(NamedTuple):
