@@ -172,9 +172,10 @@ assert peaks[0].max() > 3, "the strongest synapse makes a peak after the spike o
 # With the spikes $n_i(t)$ of all neurons in bins of a millisecond, neuron $j$ fires with probability
 #
 # $$
-# \lambda_j(t)\, e^{u_j(t)}, \qquad
-# u_j(t) = \sum_i w_{ij}\, \big(\kappa\, n_i(t - d_{ij}) + h_i(t - d_{ij})\big), \qquad
-# h_i(t) = \sum_{t_i \le t} e^{-(t - t_i) / \tau} .
+# \begin{aligned}
+# &\lambda_j(t)\, e^{u_j(t)}, \qquad h_i(t) = \textstyle\sum_{t_i \le t} e^{-(t - t_i) / \tau}, \\
+# &u_j(t) = \textstyle\sum_i w_{ij}\, \big(\kappa\, n_i(t - d_{ij}) + h_i(t - d_{ij})\big).
+# \end{aligned}
 # $$
 #
 # The spikes that arrive are the *observed* ones ({term}`teacher forcing`): no neuron waits for another, no simulation has to be right for
@@ -283,7 +284,8 @@ methods = {
 table = compare.score_methods(methods, networks, seed=seed, progress=True)
 
 # %% [markdown]
-# Intervals are over networks, which differ in wiring, delays and spikes. Where there is only one network, they are over
+# Settings of all methods were chosen on other simulated networks. Intervals are over networks, which differ in wiring,
+# delays and spikes. Where there is only one network, they are over
 # its neurons, and wider than those of another recording of the same neurons would be.
 
 # %%
@@ -345,7 +347,7 @@ run.quote(
     best_method=order[0], gap=float(gap["value"]),
     gap_low=float(gap["low"]), gap_high=float(gap["high"]), gap_n=int(gap["n_higher"]),
     cost_network=float(table.query("method == 'spiking network'")["seconds"].median()),
-    cost_peaks=float(table.query("method == 'correlogram peaks'")["seconds"].median()),
+    cost_peaks=1000 * float(table.query("method == 'correlogram peaks'")["seconds"].median()),
 )
 
 # %% [markdown]
@@ -357,12 +359,14 @@ run.quote(
 # entropy; chance is {glue:text}`auroc_spiking_network_chance:.1f`. Network by network, the spiking network differs from the
 # correlograms by {glue:text}`gap:+.3f` ({glue:text}`gap_low:+.3f` to {glue:text}`gap_high:+.3f`), and is ahead in
 # {glue:text}`gap_n` of {glue:text}`n_seen`. Of pairs that are linked one way it tells the direction in a share of
-# {glue:text}`direction_spiking_network:.2f`. The median fit took {glue:text}`cost_network:.1f` seconds, the correlograms
-# {glue:text}`cost_peaks:.1f`.
+# {glue:text}`direction_spiking_network:.2f`. The median fit took {glue:text}`cost_network:.1f` seconds, the
+# correlograms {glue:text}`cost_peaks:.0f` milliseconds.
 #
 # No order of methods holds for all networks. Simulated neurons here share slow input, all of them equally. Where input is
-# shared fast and unequally, as in two of the networks that others simulated, methods that look at narrow peaks beside each
-# neuron's own rate stay, and coupling filters do not: those runs stand on the page [Results](../results.md).
+# shared fast and unequally, as in one of the networks that others simulated, what looks at narrow peaks beside each
+# neuron's own rate still finds the synapses (both kinds of correlograms, and the spiking network), and coupling filters,
+# partial correlation and transfer entropy do not: those runs stand on the page [Results](../results.md). The shape of the
+# correlograms' smoothing and the rule that chooses the network's were settled with those networks in sight.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Precision against recall on the network shown above. Dashed: the share of pairs with a synapse.", "name": "fig-06-precision"}, "image": {"alt": "Curves that stay high to the left and fall to the right at different places."}}
 wiring_figures.precision_recall(scores, weights, styles=styles)
@@ -385,7 +389,8 @@ pd.crosstab(pd.Series(cell_type, name="true"), pd.Series(said, name="fitted"))
 # ({glue:text}`types_spiking_network_low:.3f` to {glue:text}`types_spiking_network_high:.3f`; chance
 # {glue:text}`types_spiking_network_chance:.1f`). A neuron has many synapses and one sign, so that it is told where single
 # synapses are not. Delays are off by {glue:text}`delays_spiking_network:.1f` milliseconds in the median synapse, weak ones
-# included, where the best constant is off by {glue:text}`delays_spiking_network_chance:.1f`.
+# included, where the best constant is off by {glue:text}`delays_spiking_network_chance:.1f`; simulated delays are whole
+# milliseconds, as the bins are, so that a delay is right or off by one at least.
 #
 # ### How many are false?
 #
@@ -435,7 +440,7 @@ run.quote(
 # {glue:text}`called_model` pairs: {glue:text}`false_model:.2f` are false, where it expected {glue:text}`expected_model:.2f`, and
 # {glue:text}`found_model:.2f` of all synapses are among them. Over all networks it expects {glue:text}`expected_over_true:.2f`
 # times as many synapses as there are, and its Brier score is {glue:text}`brier:.3f`, where one who says the density of every
-# pair gets {glue:text}`brier
+# pair gets {glue:text}`brier_chance:.3f`.
 #
 # ### How long must one record, and how long does it take?
 #

@@ -765,6 +765,8 @@ def cliff(
 def quality_means(table: pd.DataFrame, statistic: str) -> pd.DataFrame:
     """Mean of a statistic over networks, and its interval (`over_networks`), for `quality_panel`.
 
+    Ends of intervals are cut at 0 and 1, beyond which no share can be.
+
     Parameters
     ----------
     table : pandas.DataFrame
@@ -785,7 +787,8 @@ def quality_means(table: pd.DataFrame, statistic: str) -> pd.DataFrame:
     """
     by = ["axis", "value", "method"]
     _check_networks(table, [*by, "network"])
-    return over_networks(table, by, statistic)
+    means = over_networks(table, by, statistic)
+    return means.assign(low=means["low"].clip(0, 1), high=means["high"].clip(0, 1))
 
 
 def quality_panel(
