@@ -297,7 +297,7 @@ fast = cliff.recovery(some, seed=seed)
 dear = {"spectral network": connectivity.SpectralNetwork(step=frame)}
 quality = pd.concat([fast, cliff.recovery(some, cliff.RATE_AXES, dear, seed=seed)])
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Recovery of directed synapses along the axes of a recording's quality, means over networks with intervals. Vertical lines: ten frames a second, as in the original recording, and errors of spike times as measured on simulated and on real traces in the chapter on deconvolution. Dashed: chance.", "name": "fig-06b-cliff"}, "image": {"alt": "Eight panels with one line each; those against frame rate and minutes rise, those against decay, noise and jitter fall."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Recovery of directed synapses along the axes of a recording's quality, means over networks with intervals. Vertical lines: ten frames a second, as in the original recording, and the error of spike times measured on real traces in the chapter on deconvolution. Dashed: chance.", "name": "fig-06b-cliff"}, "image": {"alt": "Eight panels with one line each; those against frame rate and minutes rise, those against decay, noise and jitter fall."}}
 marks = {"frame rate, Hz": 10.0, "bin rate, Hz": 10.0, "jitter, s": 0.066}
 wiring_figures.cliff(
     quality, marks=marks, mark_name="original recording, or error of times on real traces",
@@ -381,8 +381,7 @@ for name, rows in expected.groupby("assumed"):
 # input as well, {glue:text}`original_shared:.2f` ({glue:text}`original_shared_low:.2f` to
 # {glue:text}`original_shared_high:.2f`); and with one number a trial {glue:text}`original_trial:.2f`. The indicator is linear
 # here and its decay known, and in cortex not one neuron in five is seen but one in hundreds: these are upper bounds.
-# From pairs that are ranked so, no single synapse can be named, and averages over a few cells are averages over mostly
-# false ones.
+# From pairs that are ranked so, no single synapse can be named.
 #
 # ### Repeatable is not right
 #

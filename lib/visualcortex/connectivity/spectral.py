@@ -486,6 +486,7 @@ class _Whittle:
         scale = np.repeat(SCALES, (n * n, n, n, len(self.weight), 3))
 
         def scaled(vector: np.ndarray) -> tuple[float, np.ndarray]:
+            """Value and slope in units in which all parameters take steps alike."""
             value, slope = self._value(vector * scale, self.penalty)
             return value, slope * scale
 
