@@ -303,8 +303,16 @@ class TestBookOfFiles:
         assert tiny_book.code_hash("01_tiny") == before
         script.write_text(original.replace("draws.std()", "draws.std(ddof=1)"))
         assert tiny_book.code_hash("01_tiny") != before
-        script.write_text(original)
-        (tiny_book.root / "lib" / "new.py").write_text("x = 1\n")
+
+    def test_code_hash_sees_the_library_as_far_as_it_is_imported(self, tiny_book):
+        script, library = tiny_book.notebooks / "01_tiny.py", tiny_book.root / "lib"
+        (library / "near.py").write_text("import far\n")
+        (library / "far.py").write_text("x = 1\n")
+        script.write_text(script.read_text().replace("import bookpress\n", "import near\n"))
+        before = tiny_book.code_hash("01_tiny")
+        (library / "elsewhere.py").write_text("x = 1\n")
+        assert tiny_book.code_hash("01_tiny") == before
+        (library / "far.py").write_text("x = 2\n")
         assert tiny_book.code_hash("01_tiny") != before
 
     def test_code_cells_are_code_alone(self):
@@ -315,7 +323,8 @@ class TestBookOfFiles:
     def test_stale_runs_are_marked(self, tiny_book):
         run.execute(tiny_book, run.job(tiny_book, "01", {}), tiny_book.chapters / "01_tiny.ipynb")
         assert "current" in results.page(tiny_book)
-        (tiny_book.root / "lib" / "new.py").write_text("x = 1\n")
+        script = tiny_book.notebooks / "01_tiny.py"
+        script.write_text(script.read_text().replace("draws.std()", "draws.std(ddof=1)"))
         assert "**older than the code**" in results.page(tiny_book)
 
     def test_chapters_are_found_by_number_and_refused_otherwise(self, tiny_book):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import yaml
 
+from bookpress import imports
+
 
 class BookError(RuntimeError):
     """The book cannot be found, executed or rendered; the message says what to do."""
@@ -123,11 +125,12 @@ class Book:
     def code_hash(self, chapter: str) -> str:
         """Return the content hash of what a chapter's numbers depend on.
 
-        That is the code cells of its notebook (not its prose), the library and the lock.
+        That is the code cells of its notebook (not its prose), the lock, and those files of the
+        library that its imports lead to.
         """
         folders = [self.root / str(f) for f in self.settings.get("library", ["lib"])]
-        library = content_hash(p for f in folders for p in sorted(f.rglob("*.py")))
         code = code_cells((self.notebooks / f"{chapter}.py").read_text())
+        library = content_hash(imports.reached([code], folders))
         return digest(library, self.lock_hash(), code)
 
     def commit(self) -> str:
