@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 UV_INSTALL = $(BIN)/uv pip install --quiet --compile-bytecode $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-core lint lab run real links clean lock env
+.PHONY: help book test test-core lint lab run sweep results real links clean lock env
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -44,6 +44,12 @@ lab: env  ## JupyterLab on the chapters
 run: env  ## one chapter with parameters: make run CH=05 ARGS="-f notebooks/params/guan2018.yaml"
 	@test -n "$(CH)" || { echo 'Say which chapter: make run CH=05 ARGS="-p seed 1"'; exit 1; }
 	$(BIN)/bookpress run $(CH) $(ARGS)
+
+sweep: env  ## a grid of runs, side by side: make sweep ARGS="04 -p seed=0..4 -p model=lda,stgat"
+	$(BIN)/bookpress sweep $(ARGS)
+
+results: env  ## every chapter over several seeds, two at a time, about an hour; goes on where it was
+	$(BIN)/bookpress results $(ARGS)
 
 real: env  ## every named parameter file whose data lie in VISUALCORTEX_DATA
 	$(BIN)/bookpress real

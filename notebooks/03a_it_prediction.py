@@ -49,6 +49,7 @@ pool: int = 4  # maps are averaged to at most so many pixels in height and width
 n_folds: int = 3  # of the outer cross-validation [2, 20]
 n_components: int = 25  # of partial least squares [1, 200]
 n_trials: int = 8  # of the search for a network [1, 1000]
+tuner: str = "optuna"  # what searches {optuna, ray}
 n_epochs: int = 8  # passes over the recorded pictures [1, 1000]
 assumed_reliability: float = 0.816  # where a recording has no repeats (0 to 1) [0.01, 1]
 keep: bool = True  # activations on disk, for the next run
@@ -70,7 +71,7 @@ from sklearn.pipeline import make_pipeline
 
 import bookpress
 import visualcortex
-from visualcortex import figures, tuning
+from visualcortex import figures, tuning, tuning_figures
 from visualcortex.evaluation import intervals, prediction, representations
 from visualcortex.models import backbones, site_networks
 from visualcortex.models.activations import default_store, extract, map_shapes
@@ -80,6 +81,7 @@ from visualcortex.models.ridge import MultiTargetRidge
 from visualcortex.preprocessing import repeats_of
 from visualcortex.simulators.objects import varied_pictures
 from visualcortex.training import choose_device
+from visualcortex.tuning_importance import importance_table
 
 # %% [markdown]
 # The next cell checks the parameters again and starts the record of this run.
@@ -633,25 +635,63 @@ def objective(settings: dict[str, object], report) -> float:
 
 
 # %% [markdown]
-# The search itself:
+# The search, under Optuna by default, or under Ray Tune with `tuner="ray"`; the space is the same.
 
 # %% tags=["remove-output"]
-study = tuning.search(
-    space, objective, n_trials=n_trials, n_startup=3, n_warmup=2, seed=seed
+searched = tuning.search(
+    space, objective, n_trials=n_trials, n_startup=3, n_warmup=2, seed=seed, engine=tuner,
+    storage=run.logs / "search", resume=False,
 )
 
 # %% [markdown]
 # Every trial, and how far it got:
 
 # %%
-trials = tuning.trial_table(study)
-trials.round(4)
+searched.table.round(4)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Lowest validation loss of each trial of the search against each parameter. Trials that were ended early stand at the last loss that they reported; the star is the trial that was taken.", "name": "fig-03a-search"}, "image": {"alt": "A small panel for each parameter of the search, with a dot for each trial and a star at the lowest of those that were finished."}}
+tuning_figures.loss_by_parameter(searched)
+plt.show()
+
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
+finished = searched.table[searched.table["state"] == "complete"]
+assert searched.settings == space(searched.study.best_trial), "the best settings are kept"
+assert searched.study.best_trial.number == finished["loss"].idxmin(), "of finished trials"
 
 # %% [markdown]
+# Which parameter mattered? A random forest is fitted to the losses of the trials that were finished, and its
+# variance over the space is taken apart: the share that each parameter explains *alone*. Few trials can be
+# explained by anything, so that every parameter gets a share. The grey mark is what it would get, at most once
+# in twenty times, if the same losses belonged to other trials; the interval draws the trials again.
+
+# %%
+weighed = importance_table(searched.study, rng=np.random.default_rng(seed))
+mattered = weighed.index[weighed["importance"] > weighed["chance"]]
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Share of the variance of the validation loss that each parameter of the search explains alone, by a random forest of the finished trials, with intervals over trials. Grey marks: what permuted losses rarely exceed.", "name": "fig-03a-importance"}, "image": {"alt": "A dot plot, a row for each parameter of the search, with an interval and a grey mark for chance in each row."}}
+figures.dot_plot(
+    list(weighed.index), weighed["importance"], low=weighed["low"], high=weighed["high"],
+    chance=weighed["chance"], quantity="share of the variance of the loss", limits=(0, 1),
+)
+plt.show()
+
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
+assert weighed["importance"].sum() < 1 + 1e-6, "what each explains alone is a part of the whole"
+assert set(weighed.index) == set(searched.study.best_params)
+run.quote(
+    search_tried=len(searched.table), search_finished=len(finished),
+    search_mattered=", ".join(mattered) or "none",
+)
+
+# %% [markdown]
+# Of {glue:text}`search_tried` trials {glue:text}`search_finished` were finished, and the forest knows no others.
+# Parameters whose share is above chance: {glue:text}`search_mattered`. A search of this size chooses settings;
+# of what matters it says little, and of a parameter that seems not to matter nothing at all.
+#
 # The best settings are trained to the end; and once more as a *dual task*, which also names the category.
 
 # %% tags=["remove-output"]
-settings = space(study.best_trial)
+settings = searched.settings
 models, inputs = {}, {}
 models["shallow network"] = shallow(settings, n_sites)
 models["shallow, dual task"] = shallow(

@@ -64,10 +64,11 @@ from tqdm.auto import tqdm
 
 import bookpress
 import visualcortex
-from visualcortex import figures, tuning
+from visualcortex import figures, tuning, tuning_figures
 from visualcortex.connectivity import BinnedSpikes, coupling_scores, cross_correlograms
 from visualcortex.simulators.network_observer import scene_log_likelihood
 from visualcortex.spikes import count_spikes
+from visualcortex.tuning_importance import importance_table
 
 run = bookpress.begin("04_neuropixels_stgat")
 figures.use_style()
@@ -300,12 +301,11 @@ def tried(name: str):
 # The best of each, fitted to the training trials:
 
 # %% tags=["remove-output"]
-chosen, fitted = {}, {}
+fitted = {}
 for name in tqdm(plain, desc="plain decoders"):
     space = spike_baselines.search_space(name)
     found = tuning.search(space, tried(name), n_trials=n_trials, seed=seed, progress=False)
-    chosen[name] = found.best_params
-    best = baseline(name, seed=seed, **space(found.best_trial))
+    best = baseline(name, seed=seed, **found.settings)
     fitted[name] = [best.fit(summed[parts.train], scene[parts.train])]
 
 # %% [markdown]
@@ -345,18 +345,65 @@ def loss_of(settings, report) -> float:
 
 # %% tags=["remove-output"]
 with_graph = model in ("all", "stgat")
-tuned = {}
+searched, tuned, tries = None, {}, pd.DataFrame()
 if with_graph:
-    space = spike_decoders.search_space("stgat")
-    limits = {"n_trials": n_trials, "seed": seed}
-    if tuner == "optuna":
-        study = tuning.search(space, loss_of, first=FIRST, n_startup=2, **limits)
-        table = tuning.trial_table(study)
-    else:
-        limits |= {"max_steps": n_epochs, "storage": "ray_trials"}
-        table = tuning.search_on_ray(space, loss_of, **limits)
-    tuned = tuning.best_settings(space, table)
-    tuned.pop("architecture")
+    searched = tuning.search(
+        spike_decoders.search_space("stgat"), loss_of, n_trials=n_trials, first=FIRST,
+        n_startup=2, seed=seed, engine=tuner, storage=run.logs / "search", resume=False,
+    )
+    tuned = {k: v for k, v in searched.settings.items() if k != "architecture"}
+    tries = searched.table
+
+# %% [markdown]
+# Every try, and how far it got:
+
+# %%
+tries.round(4)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Lowest validation loss of each try of the search for ST-GAT against each parameter. Those that were ended early stand at the last loss that they reported; the star is the one that was taken.", "name": "fig-04-search"}, "image": {"alt": "A small panel for each parameter of the search, with a dot for each try and a star at the lowest of those that were finished."}}
+if with_graph:
+    tuning_figures.loss_by_parameter(searched)
+    plt.show()
+
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
+if with_graph:
+    finished = tries[tries["state"] == "complete"]
+    assert searched.study.best_trial.number == finished["loss"].idxmin(), "the best is taken"
+
+# %% [markdown]
+# Which parameter mattered? A random forest is fitted to the losses of the tries that were finished, and its
+# variance over the space is taken apart: the share that each parameter explains *alone*. Few tries can be
+# explained by anything, so that every parameter gets a share. The grey mark is what it would get, at most once
+# in twenty times, if the same losses belonged to other tries, and one where there are too few of them to tell;
+# the interval draws the tries again.
+
+# %%
+weighed, mattered = pd.DataFrame(), []
+if with_graph:
+    weighed = importance_table(searched.study, rng=np.random.default_rng(seed))
+    mattered = weighed.index[weighed["importance"] > weighed["chance"]]
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Share of the variance of the validation loss that each parameter of the search explains alone, by a random forest of the finished tries, with intervals over tries. Grey marks: what permuted losses rarely exceed.", "name": "fig-04-importance"}, "image": {"alt": "A dot plot, a row for each parameter of the search, with an interval and a grey mark for chance in each row."}}
+if with_graph:
+    figures.dot_plot(
+        list(weighed.index), weighed["importance"], low=weighed["low"], high=weighed["high"],
+        chance=weighed["chance"], quantity="share of the variance of the loss", limits=(0, 1.05),
+    )
+    plt.show()
+
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
+if with_graph:
+    assert weighed["importance"].sum() < 1 + 1e-6, "what each explains alone is part of the whole"
+    assert set(weighed.index) == set(searched.study.best_params)
+run.quote(
+    search_tried=len(tries), search_finished=len(finished) if with_graph else 0,
+    search_mattered=", ".join(mattered) or "none",
+)
+
+# %% [markdown]
+# Of {glue:text}`search_tried` tries {glue:text}`search_finished` were finished, and the forest knows no others.
+# Parameters whose share is above chance: {glue:text}`search_mattered`. A search of this size chooses settings;
+# of what matters it says little, and of a parameter that seems not to matter nothing at all.
 
 # %% [markdown]
 # Every kind is trained with several seeds, and so are its controls: ST-GAT without messages, with each neuron

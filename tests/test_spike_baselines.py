@@ -18,7 +18,7 @@ from visualcortex.models.spike_baselines import (
     baseline,
     search_space,
 )
-from visualcortex.tuning import search, trial_table
+from visualcortex.tuning import search
 
 SETTINGS = {"pca_logistic": {"n_components": 10}, "logistic": {"C": 0.1}, "linear_svm": {"C": 0.1}}
 DECODERS = sorted(set(BASELINES) - {"chance"})
@@ -244,7 +244,7 @@ def test_the_search_space_makes_decoders(name, trials):
         seen.append(settings)
         return 1 - clone(baseline(name, **settings)).fit(x, y).score(other, truth)
 
-    table = trial_table(search(search_space(name), objective, n_trials=3, seed=1, progress=False))
+    table = search(search_space(name), objective, n_trials=3, seed=1, progress=False).table
     assert len(seen) == 3
     assert (table["loss"] < (1 if name == "chance" else 0.6)).all()
 

@@ -19,7 +19,7 @@ from visualcortex.models.spike_networks import (
     correlation_graph,
     random_graph,
 )
-from visualcortex.tuning import search, trial_table
+from visualcortex.tuning import search
 
 N_NEURONS, N_BINS, N_CLASSES = 12, 3, 5
 QUICK = {
@@ -415,7 +415,7 @@ def test_the_search_space_makes_decoders(name):
         found.fit(*TRAIN, OTHER, report=report, progress=False)
         return found.history_["validation"].min()
 
-    table = trial_table(search(search_space(name), objective, n_trials=2, progress=False))
+    table = search(search_space(name), objective, n_trials=2, progress=False).table
     assert (table["steps"] == 1).all()
     assert np.isfinite(table["loss"]).all()
 

@@ -1,18 +1,13 @@
 """A search finds what is good, ends what is bad, and sees nothing but the losses it is given."""
 
-import gc
-import importlib
 import logging
 import random
-import sys
-import types
 
 import numpy as np
 import optuna
-import pandas as pd
 import pytest
 
-from visualcortex.tuning import _started, best_settings, search, search_on_ray, trial_table
+from visualcortex.tuning import search
 
 BEST = {"x": 2.0, "rate": 1e-2}
 
@@ -44,12 +39,38 @@ def tried(objective=descent, **options):
 
 
 @pytest.fixture(scope="module")
-def study():
+def found():
     return tried(n_trials=60)
 
 
-def test_it_finds_the_lowest_point(study):
-    table = trial_table(study)
+def test_it_tries_what_plain_optuna_tries():
+    """The same sampler and pruner, asked without this library: every trial and every report."""
+    settings = {"seed": 3, "n_startup": 3, "n_warmup": 2, "first": {"x": 1.0}}
+    ours = tried(n_trials=40, **settings).study
+    study = optuna.create_study(
+        sampler=optuna.samplers.TPESampler(seed=3, n_startup_trials=3),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=2),
+    )
+    study.enqueue_trial({"x": 1.0})
+
+    def objective(trial):
+        settings = space(trial)
+        for step in range(1, 6):
+            trial.report(height(settings) + 1 / step, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return height(settings)
+
+    study.optimize(objective, n_trials=40)
+    assert {t.state.name for t in study.trials} == {"COMPLETE", "PRUNED"}
+    for ours_then, theirs in zip(ours.trials, study.trials, strict=True):
+        assert ours_then.params == theirs.params
+        assert ours_then.intermediate_values == theirs.intermediate_values
+        assert (ours_then.state, ours_then.value) == (theirs.state, theirs.value)
+
+
+def test_it_finds_the_lowest_point(found):
+    table, study = found.table, found.study
     assert study.best_value < min(0.05, 0.25 * table["loss"][:10].min())
     assert study.best_params["x"] == pytest.approx(2, abs=0.3)
     assert study.best_params["rate"] == pytest.approx(1e-2, rel=1)
@@ -59,13 +80,14 @@ def test_it_finds_the_lowest_point(study):
 def test_it_does_better_than_as_many_draws_at_random():
     """Lowest loss of 40 trials, over seeds, against trials that all are starting ones."""
     guided, random_ones = (
-        [tried(n_trials=40, n_startup=n, seed=s).best_value for s in range(6)] for n in (4, 40)
+        [tried(n_trials=40, n_startup=n, seed=s).study.best_value for s in range(6)]
+        for n in (4, 40)
     )
     assert np.median(guided) < 0.5 * np.median(random_ones)
 
 
-def test_hopeless_trials_are_ended_early(study):
-    table = trial_table(study)
+def test_hopeless_trials_are_ended_early(found):
+    table = found.table
     pruned = table["state"] == "pruned"
     assert 20 <= pruned.sum() <= 55
     assert (table["steps"][pruned] < 5).all()
@@ -73,10 +95,10 @@ def test_hopeless_trials_are_ended_early(study):
     assert table["loss"][pruned].min() > table["loss"][~pruned].min()
 
 
-def test_ending_follows_the_median_of_finished_trials(study):
+def test_ending_follows_the_median_of_finished_trials(found):
     """Replayed by hand: lowest loss so far against the median of those that finished before."""
     finished = []
-    for trial in study.trials:
+    for trial in found.study.trials:
         losses = trial.intermediate_values
         worse = [
             len(finished) >= 4
@@ -91,7 +113,7 @@ def test_ending_follows_the_median_of_finished_trials(study):
 
 @pytest.mark.parametrize(("n_startup", "n_warmup"), [(12, 1), (4, 3)])
 def test_none_is_ended_before_its_time(n_startup, n_warmup):
-    table = trial_table(tried(n_startup=n_startup, n_warmup=n_warmup))
+    table = tried(n_startup=n_startup, n_warmup=n_warmup).table
     assert (table["state"][:n_startup] == "complete").all()
     pruned = table["state"] == "pruned"
     assert pruned.any()
@@ -99,7 +121,7 @@ def test_none_is_ended_before_its_time(n_startup, n_warmup):
 
 
 def test_the_same_seed_tries_the_same():
-    one, same, other = (trial_table(tried(seed=seed)) for seed in (1, 1, 2))
+    one, same, other = (tried(seed=seed).table for seed in (1, 1, 2))
     assert one.equals(same)
     assert not np.allclose(one["x"], other["x"])
 
@@ -108,26 +130,26 @@ def test_it_neither_uses_nor_touches_global_random_states():
     np.random.seed(0)  # noqa: NPY002
     random.seed(0)
     before = np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
-    first = trial_table(tried(n_trials=8))
+    first = tried(n_trials=8).table
     assert np.array_equal(before[0], np.random.get_state()[1])  # noqa: NPY002
     assert before[1] == random.getstate()
     np.random.seed(1)  # noqa: NPY002
     random.seed(1)
-    assert trial_table(tried(n_trials=8)).equals(first)
+    assert tried(n_trials=8).table.equals(first)
 
 
 def test_first_is_tried_first():
     first = {**BEST, "kind": "round"}
     found = tried(n_trials=5, first=first)
-    assert found.trials[0].params == first
-    assert found.best_trial.number == 0
+    assert found.study.trials[0].params == first
+    assert found.study.best_trial.number == 0
     assert first == {**BEST, "kind": "round"}
 
 
 def test_part_of_first_leaves_the_rest_to_chance():
     found = tried(n_trials=3, first={"x": 2.0})
-    assert found.trials[0].params["x"] == 2.0
-    assert set(found.trials[0].params) == {"x", "rate", "kind"}
+    assert found.study.trials[0].params["x"] == 2.0
+    assert set(found.study.trials[0].params) == {"x", "rate", "kind"}
 
 
 def test_names_that_the_space_does_not_ask_for_are_refused():
@@ -146,7 +168,7 @@ def test_it_sees_nothing_but_the_losses():
             at_hand.append(height(settings) + rng.normal())  # the test set, for the record only
             return descent(settings, report)
 
-        tables.append(trial_table(tried(objective)))
+        tables.append(tried(objective).table)
         test_losses.append(at_hand)
     assert tables[0].equals(tables[1])
     assert test_losses[0] != test_losses[1]
@@ -160,7 +182,7 @@ def test_the_objective_is_given_what_the_space_returned():
         return height(settings)
 
     found = tried(objective, n_trials=4)
-    assert given == [trial.params for trial in found.trials]
+    assert given == [trial.params for trial in found.study.trials]
 
 
 @pytest.fixture
@@ -201,13 +223,13 @@ def test_a_trial_that_diverges_is_ended_and_the_search_goes_on():
         return np.inf if settings["rate"] < 3e-4 else value
 
     found = tried(diverging, n_startup=30)
-    table = trial_table(found)
+    table = found.table
     rates = table["rate"]
     assert ((table["state"] == "pruned") == ((rates > 0.1) | (rates < 3e-4))).all()
     assert table["loss"][rates > 0.1].isna().all()
     assert (rates > 0.1).any()
     assert (rates < 3e-4).any()
-    assert np.isfinite(found.best_value)
+    assert np.isfinite(found.study.best_value)
 
 
 def test_a_search_without_any_finished_trial_is_an_error():
@@ -219,7 +241,7 @@ def test_a_search_without_any_finished_trial_is_an_error():
 
 
 def test_there_must_be_a_trial():
-    with pytest.raises(ValueError, match="at least 1; got 0"):
+    with pytest.raises(ValueError, match="n_trials must be at least 1 with optuna; got 0"):
         tried(n_trials=0)
 
 
@@ -229,7 +251,7 @@ def test_the_table_has_a_row_a_trial():
         report(2, 4.0 if settings["kind"] == "round" else np.nan)
         return 3.0
 
-    table = trial_table(tried(objective, n_trials=8))
+    table = tried(objective, n_trials=8).table
     assert list(table.columns) == ["loss", "steps", "state", "x", "rate", "kind"]
     assert table.index.name == "trial"
     assert table.index.tolist() == list(range(8))
@@ -238,111 +260,6 @@ def test_the_table_has_a_row_a_trial():
     assert (table["steps"] == 2).all()
     assert (table["loss"][done] == 3).all()  # what was returned, not the last report
     assert (table["state"] == np.where(done, "complete", "pruned")).all()
-
-
-@pytest.fixture
-def ray(monkeypatch):
-    """Ray, running, told to send no statistics."""
-    pytest.importorskip("ray", reason="needs the extra [ray]")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    started = importlib.import_module("ray")
-    try:
-        started.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
-    except Exception as error:
-        if "timed out during startup" in str(error):
-            pytest.skip("Ray did not start in time on this machine, which is busy")
-        raise
-    yield started
-    started.shutdown()
-    gc.collect()  # what it leaves to the collector is not for other tests to judge
-
-
-@pytest.mark.ray
-@pytest.mark.long
-@pytest.mark.filterwarnings("ignore")
-def test_ray_searches_the_same_space(ray, tmp_path):
-    """Trials ended early, trials that diverge, the columns of the other table; and an error."""
-
-    def square(trial):
-        # local, as is what it calls: Ray's processes cannot import this file
-        x = trial.suggest_float("x", -5.0, 5.0)
-        return {"length": x, "power": 2, "kind": trial.suggest_categorical("kind", ["a", "b"])}
-
-    def walk(settings, report):
-        assert set(settings) == {"length", "power", "kind"}
-        value = (settings["length"] - 2) ** settings["power"]
-        for step in (1, 2, 3):
-            report(step, float("nan") if settings["length"] > 4 else value + 1 / step)
-        return value
-
-    table = search_on_ray(
-        square, walk, n_trials=12, max_steps=3, storage=tmp_path, n_parallel=1, reduction=2
-    )
-    assert ray.is_initialized()  # it was before
-    assert list(table.columns) == ["loss", "steps", "state", "x", "kind"]
-    assert table.index.name == "trial"
-    assert table.index.tolist() == list(range(12))
-    x, done, wild = table["x"], table["state"] == "complete", table["x"] > 4
-    assert np.allclose(table["loss"][done], (x[done] - 2) ** 2)
-    assert (table["steps"][done] == 3).all()
-    ended = ~done & ~wild
-    assert ended.any()
-    assert np.allclose(table["loss"][ended], (x[ended] - 2) ** 2 + 1 / table["steps"][ended])
-    assert table["loss"][wild].isna().all()
-    assert not done[wild].any()
-    # one at a time, the seed decides what is tried: as in a search of Optuna's own
-    drawn = trial_table(search(square, lambda s, report: 0.0, n_trials=4, progress=False))
-    assert np.allclose(drawn["x"], x[:4])
-
-    def wrong(settings, report):
-        raise KeyError("no such layer")
-
-    with pytest.raises(RuntimeError, match="(?s)1 of 1 trials.*no such layer"):
-        search_on_ray(square, wrong, n_trials=1, max_steps=3, storage=tmp_path, n_parallel=1)
-
-
-@pytest.mark.parametrize(
-    ("running", "address", "given"),
-    [
-        (False, None, {"num_cpus": 3}),
-        (False, "auto", {"address": "auto"}),
-        (True, None, None),
-    ],
-)
-def test_ray_ends_if_it_was_begun_here(running, address, given):
-    seen = []
-    stand_in = types.SimpleNamespace(
-        is_initialized=lambda: running,
-        init=lambda **options: seen.append(options),
-        shutdown=lambda: seen.append("end"),
-    )
-
-    def fail():
-        with _started(stand_in, address, 3):
-            raise KeyError("within")
-
-    with pytest.raises(KeyError, match="within"):
-        fail()
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
-    assert seen == ([] if given is None else [given | quiet, "end"])
-
-
-def test_without_ray_an_error_says_how_to_get_it(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "ray.tune", raising=False)
-    with pytest.raises(ImportError, match=r"visualcortex-book\[ray\].*or use search"):
-        search_on_ray(space, descent, n_trials=1, max_steps=1, storage=tmp_path)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"n_trials": 0}, {"max_steps": 0}, {"grace": 4}, {"reduction": 1}, {"n_parallel": 0}],
-)
-def test_numbers_for_ray_are_checked(changes, tmp_path):
-    numbers = {"n_trials": 2, "max_steps": 3} | changes
-    with pytest.raises(ValueError, match="need at least 1 trial"):
-        search_on_ray(space, descent, **numbers, storage=tmp_path)
 
 
 def test_the_settings_of_the_best_trial_are_those_it_had():
@@ -359,13 +276,19 @@ def test_the_settings_of_the_best_trial_are_those_it_had():
         tried.append(settings)
         return settings["width"] + settings["rate"]
 
-    study = search(space, objective, n_trials=6, seed=2, progress=False)
-    best = best_settings(space, trial_table(study))
+    best = search(space, objective, n_trials=6, seed=2, progress=False).settings
     assert best == min(tried, key=lambda s: s["width"] + s["rate"])
     assert isinstance(best["width"], int)
 
 
-def test_without_a_finished_trial_there_are_no_best_settings():
-    table = pd.DataFrame({"loss": [1.0], "steps": [1], "state": ["pruned"]})
-    with pytest.raises(ValueError, match="finished trial"):
-        best_settings(lambda trial: {}, table)
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"engine": "grid"}, r"engine must be one of .*'ray'.*got 'grid'"),
+        ({"n_startup": -1}, "n_startup must be at least 0"),
+        ({"engine": "ray", "n_warmup": 0}, "n_warmup must be at least 1 with ray; got 0"),
+    ],
+)
+def test_numbers_and_engines_are_checked(changes, said):
+    with pytest.raises(ValueError, match=said):
+        tried(**changes)

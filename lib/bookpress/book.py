@@ -78,6 +78,13 @@ class Book:
         """Return the percent scripts, one a notebook, in the order of their names."""
         return sorted(self.notebooks.glob("*.py"))
 
+    def order_of_start(self) -> dict[str, int]:
+        """Return the place of the chapters that are to be begun before all others.
+
+        The setting ``longest_first`` names them: begun last, a long one would run on alone.
+        """
+        return {name: k for k, name in enumerate(self.settings.get("longest_first", []))}
+
     def chapter(self, name: str) -> str:
         """Return the full name of the notebook that ``name`` (``05``, say) begins.
 

@@ -55,6 +55,87 @@ def run(
 
 
 @app.command()
+def sweep(
+    chapters: Annotated[list[str] | None, typer.Argument(help="numbers or names")] = None,
+    p: Annotated[
+        list[str] | None,
+        typer.Option("-p", help="an axis: name=a,b or name=0..4 or chapter:name=a,b"),
+    ] = None,
+    file: Annotated[
+        list[Path] | None, typer.Option("-f", help="YAML file of parameters; a list is an axis")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="folder of the sweep")] = None,
+    cpus: Annotated[float, typer.Option(help="processors of a run")] = 1.0,
+    gpus: Annotated[float, typer.Option(help="graphics cards of a run")] = 0.0,
+    memory: Annotated[float, typer.Option(help="memory of a run, GB; more stops it")] = 4.0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="runs at a time at most")] = None,
+    address: Annotated[str | None, typer.Option(help="of a Ray cluster: auto, HOST:PORT")] = None,
+    retry_failed: Annotated[bool, typer.Option(help="make failed runs again")] = False,
+    anyway: Annotated[bool, typer.Option(help="leave out runs with a wrong parameter")] = False,
+    accept_changes: Annotated[bool, typer.Option(help="go on with other code")] = False,
+    track: Annotated[list[str] | None, typer.Option(help="wandb or mlflow, as well")] = None,
+    dry_run: Annotated[bool, typer.Option(help="list the runs, and stop")] = False,
+) -> None:
+    """Run chapters over a grid of parameters, side by side; called again, it goes on."""
+    from bookpress import grid, tracking
+    from bookpress import sweep as sweeps
+
+    book = Book.find()
+    cells = grid.cells(book, chapters or [], p or [], file or [])
+    if not anyway:
+        grid.check(cells)
+    if dry_run:
+        for cell in cells:
+            typer.echo(f"{cell.chapter}  {cell.run}{'  REFUSED' if cell.fault else ''}")
+        raise typer.Exit
+    options = sweeps.Options(
+        resources=sweeps.Resources(cpus, gpus, memory),
+        address=address,
+        jobs=jobs,
+        retry_failed=retry_failed,
+        accept_changes=accept_changes,
+        track=tuple(track or ()),
+    )
+    target = out or book.root / "runs" / f"sweep-{grid.name(cells)}"
+    counts = sweeps.run(book, cells, target, options)
+    for fault in tracking.faults(target, options.track):
+        typer.echo(fault, err=True)
+    typer.echo(
+        f"{counts['done']} runs done, {counts['failed']} failed, {counts['refused']} refused: "
+        f"{_shown(target / 'index.html', book)}"
+    )
+    raise typer.Exit(int(counts["done"] < counts.total()))
+
+
+@app.command()
+def results(
+    jobs: Annotated[int, typer.Option(min=1, help="runs at a time at most")] = 2,
+    out: Annotated[Path | None, typer.Option(help="folder of the sweep")] = None,
+    address: Annotated[str | None, typer.Option(help="of a Ray cluster: auto, HOST:PORT")] = None,
+    retry_failed: Annotated[bool, typer.Option(help="make failed runs again")] = False,
+) -> None:
+    """Run every chapter over the seeds of the settings; keep medians and spread in results/."""
+    from bookpress import seeds
+    from bookpress import sweep as sweeps
+
+    book = Book.find()
+    target = out or book.root / "runs" / "across-seeds"
+    options = sweeps.Options(address=address, jobs=jobs, retry_failed=retry_failed)
+    sweeps.run(book, seeds.cells(book), target, options)
+    for path in seeds.summarise(book, target):
+        typer.echo(_shown(path, book))
+
+
+@app.command()
+def summary(out: Annotated[Path, typer.Argument(help="folder of a sweep")]) -> None:
+    """Write the table and the page of a sweep as far as it is."""
+    from bookpress import sweep as sweeps
+
+    book = Book.find()
+    typer.echo(_shown(sweeps.summarise(book, out), book))
+
+
+@app.command()
 def real() -> None:
     """Run every named parameter file whose data are at hand; keep the claims in results/."""
     from bookpress import real as real_runs
@@ -108,6 +189,9 @@ def main() -> None:
     except (BookError, ParameterError) as error:
         typer.echo(str(error), err=True)
         sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. What was finished is kept; the same command goes on.", err=True)
+        sys.exit(130)
 
 
 def joined(words: list[str]) -> list[str]:

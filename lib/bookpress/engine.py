@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
@@ -14,9 +15,43 @@ from papermill.engines import NBClientEngine, NotebookExecutionManager, papermil
 from papermill.exceptions import PapermillExecutionError as CellError
 from traitlets.config import Config
 
-__all__ = ["CellError", "KernelDied", "explain", "run_cells"]
+__all__ = ["CellError", "Fault", "KernelDied", "fault", "run_cells"]
 
 SECONDS_BETWEEN_LINES = 15.0
+LINES_OF_SOURCE = 5
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What ended a run.
+
+    Attributes
+    ----------
+    kind
+        "error": a cell raised; "killed": its kernel died; "memory": it was stopped because it used
+        more than it had said; "refused": it was not begun, or its code changed meanwhile.
+    cell
+        Number of the cell, from 1, not counting what papermill puts in to announce an error; None
+        if it was no cell.
+    source
+        First lines of that cell.
+    name, message
+        Of the error.
+    """
+
+    kind: str
+    cell: int | None
+    source: str
+    name: str
+    message: str
+
+    def __str__(self) -> str:
+        if self.cell is None:
+            return f"{self.name}: {self.message}"
+        begins = f"cell {self.cell} ({next(iter(self.source.splitlines()), '')!r})"
+        if self.kind == "error":
+            return f"{begins} failed: {self.name}: {self.message}"
+        return f"{begins} killed its kernel: {self.message}"
 
 
 def run_cells(
@@ -43,22 +78,21 @@ def run_cells(
         )
 
 
-def explain(error: CellError | KernelDied, executed: Path) -> str:
+def fault(error: CellError | KernelDied, executed: Path) -> Fault:
     """Return which cell failed, how it begins, and how it failed."""
     if isinstance(error, CellError):
-        fault = f"{error.ename}: {error.evalue}"
-        return f"cell {error.cell_index + 1} ({_first_line(error.source)!r}) failed: {fault}"
+        source = _first_lines(error.source)
+        return Fault("error", error.cell_index + 1, source, error.ename, error.evalue)
     cells = nbformat.read(executed, as_version=4).cells
     begun = [k for k, c in enumerate(cells) if c.metadata.get("papermill", {}).get("start_time")]
     place = begun[-1] if begun else 0
-    begins = _first_line(cells[place].source)
-    return (
-        f"cell {place + 1} ({begins!r}) killed its kernel: out of memory, or stopped from outside"
-    )
+    message = "out of memory, or stopped from outside"
+    return Fault("killed", place + 1, _first_lines(cells[place].source), "KernelDied", message)
 
 
-def _first_line(source: str) -> str:
-    return next((line for line in source.splitlines() if line.strip()), "")
+def _first_lines(source: str) -> str:
+    lines = [line for line in source.splitlines() if line.strip()]
+    return "\n".join(lines[:LINES_OF_SOURCE])
 
 
 class ReportingEngine(NBClientEngine):

@@ -43,8 +43,11 @@ def replace(path: Path, content: str) -> None:
     """Write a file at once: a reader sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(content)
-    os.replace(partial, path)
+    try:
+        partial.write_text(content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)  # it is still there if the disk is full
 
 
 def declared(notebook: NotebookNode, name: str) -> list[declarations.Parameter]:

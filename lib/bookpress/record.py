@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import re
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -114,12 +115,18 @@ def _finite(claim: str, key: str, value: object) -> float:
     return number
 
 
+def _logs_folder() -> Path:
+    folder = os.environ.get("BOOKPRESS_LOGS")
+    return Path(folder) if folder else Path(tempfile.mkdtemp(prefix="bookpress-"))
+
+
 @dataclass
 class Run:
     """One execution of a chapter: its checked parameters, and the claims that it records.
 
     Made by :func:`begin`. Everything recorded is written at once to
-    ``results/<chapter>/<name>.json``, so a run that is cut off keeps what it had.
+    ``results/<chapter>/<name>.json``, so a run that is cut off keeps what it had. What a chapter
+    logs besides, a search say, goes to the folder ``logs``, which is empty when the run begins.
     """
 
     chapter: str
@@ -131,6 +138,7 @@ class Run:
     claims: dict[str, Claim] = field(default_factory=dict)
     quotes: dict[str, object] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
+    logs: Path = field(default_factory=_logs_folder)
 
     def uses(self, provenance: object) -> None:
         """Note where the data came from: a dataclass of plain fields (source, licence, sha256)."""

@@ -19,6 +19,7 @@ CLAIM_COLUMNS = (
     "held out",
     "run",
 )
+OLD = "**older than the code**"
 RUN_COLUMNS = ("run", "dataset", "seeds", "duration", "commit", "data", "lock", "state")
 
 
@@ -35,6 +36,13 @@ def load(book: Book) -> dict[str, list[dict]]:
 
 def _is_adhoc(path: Path) -> bool:
     return path.stem.startswith("p-")
+
+
+def printed(book: Book, chapter: str) -> dict[str, dict]:
+    """Return the claims of the run that the book prints, by name; none if it was not made."""
+    path = book.results / chapter / "default.json"
+    claims = json.loads(path.read_text())["claims"] if path.exists() else []
+    return {claim["name"]: claim for claim in claims}
 
 
 def named_files(book: Book, chapter: str) -> list[Path]:
@@ -57,13 +65,14 @@ def page(book: Book) -> str:
         runs = found.get(chapter, [])
         title = chapter.replace("_", " ")
         parts.append(f"## [{title}](chapters/{chapter}.ipynb)\n")
-        parts.append(_table(CLAIM_COLUMNS, _claim_rows(runs)))
+        parts.append(table(CLAIM_COLUMNS, _claim_rows(runs)))
         parts.append("### Runs of this chapter\n")
-        parts.append(_table(RUN_COLUMNS, [*_run_rows(book, runs), *_missing(book, chapter, runs)]))
+        parts.append(table(RUN_COLUMNS, [*_run_rows(book, runs), *_missing(book, chapter, runs)]))
     return "\n".join(parts) if parts else "No run has been recorded yet.\n"
 
 
-def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a table in markdown."""
     lines = [columns, tuple("---" for _ in columns), *rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in lines) + "\n"
 
@@ -89,12 +98,13 @@ def _claim_row(claim: Mapping, run_name: str) -> tuple[str, ...]:
         f"{claim['chance']:.3g}",
         ceiling,
         str(claim["n"]),
-        _cell(claim["held_out"]),
+        cell(claim["held_out"]),
         run_name,
     )
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return a text fit for one cell of a table in markdown."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 
@@ -121,7 +131,12 @@ def _state(book: Book, recorded: Mapping) -> str:
     if recorded["run"] in named:
         wanted = run.from_file(named[recorded["run"]])
         current &= recorded["parameters"] == recorded["parameters"] | wanted
-    return "current" if current else "**older than the code**"
+    return state(current)
+
+
+def state(current: bool) -> str:
+    """Say whether recorded numbers come from the code as it is."""
+    return "current" if current else OLD
 
 
 def _missing(book: Book, chapter: str, runs: list[dict]) -> Iterator[tuple[str, ...]]:
@@ -143,8 +158,8 @@ def _why(book: Book, parameters: Mapping[str, object]) -> str:
     try:
         missing = wanted(book, parameters)
     except BookError as error:
-        return f"not run: {_cell(str(error))}"
-    return f"not run: needs {_cell(missing)}" if missing else "not run: try `make real`"
+        return f"not run: {cell(str(error))}"
+    return f"not run: needs {cell(missing)}" if missing else "not run: try `make real`"
 
 
 def wanted(book: Book, parameters: Mapping[str, object]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nbformat
 import yaml
@@ -18,8 +19,13 @@ from bookpress import parameters as declarations
 from bookpress.book import Book, BookError
 from bookpress.record import run_name
 
+if TYPE_CHECKING:
+    from bookpress.engine import Fault
+
 # Environment variable with the process id of the build that a run works for.
 PARENT = "BOOKPRESS_PARENT"
+# What a run makes in its folder.
+NOTEBOOK, RESULTS, LOGS = "notebook.ipynb", "results", "logs"
 
 
 class CellFailed(BookError):
@@ -84,34 +90,52 @@ def execute(book: Book, job: Job, output: Path) -> Path:
     BookError
         The build that asked for this run is gone: a later one may have published since.
     """
-    from bookpress import engine  # papermill takes seconds to import
-
-    with tempfile.TemporaryDirectory(prefix="bookpress-") as folder:
-        source, executed = Path(folder) / "source.ipynb", Path(folder) / "executed.ipynb"
-        source.write_text(notebooks.text(book.notebooks / f"{job.chapter}.py"))
-        try:
-            with _environment(book, job, Path(folder) / "results"):
-                title = f"{job.chapter} [{job.name}]"
-                engine.run_cells(source, executed, job.parameters, book.root, title)
-        except (engine.CellError, engine.KernelDied) as error:
-            partial = _keep_partial(book, job, executed)
+    with tempfile.TemporaryDirectory(prefix="bookpress-") as place:
+        folder = Path(place)
+        fault = carry_out(book, job, folder)
+        if fault is not None:
+            partial = _keep_partial(book, job, folder / NOTEBOOK)
             raise CellFailed(
-                f"{job.chapter} [{job.name}]: {engine.explain(error, executed)}\n"
+                f"{job.chapter} [{job.name}]: {fault}\n"
                 f"The notebook up to there: {partial.relative_to(book.root)}"
-            ) from None
+            )
         _check_parent(job)
-        notebooks.replace(output, _published(executed))
-        _keep_results(book, job, Path(folder) / "results")
+        notebooks.replace(output, published(folder / NOTEBOOK))
+        _keep_results(book, job, folder)
+        _keep_logs(book, job, folder / LOGS)
     return output
 
 
+def carry_out(book: Book, job: Job, folder: Path) -> Fault | None:
+    """Execute a chapter into a folder: its notebook, its claims, what it logs. Publish nothing.
+
+    Returns
+    -------
+    Fault or None
+        What ended it before its last cell, if anything did.
+    """
+    from bookpress import engine  # papermill takes seconds to import
+
+    source, executed = folder / "source.ipynb", folder / NOTEBOOK
+    source.write_text(notebooks.text(book.notebooks / f"{job.chapter}.py"))
+    (folder / LOGS).mkdir(exist_ok=True)
+    title = f"{job.chapter} [{job.name}]"
+    try:
+        with _environment(book, job, folder):
+            engine.run_cells(source, executed, job.parameters, book.root, title)
+    except (engine.CellError, engine.KernelDied) as error:
+        return engine.fault(error, executed)
+    return None
+
+
 @contextmanager
-def _environment(book: Book, job: Job, results: Path) -> Iterator[None]:
+def _environment(book: Book, job: Job, folder: Path) -> Iterator[None]:
     """Tell the kernel, which inherits this environment, what run it is."""
     told = {
         "BOOKPRESS_ROOT": str(book.root),
         "BOOKPRESS_RUN": job.name,
-        "BOOKPRESS_RESULTS": str(results),
+        "BOOKPRESS_RESULTS": str(folder / RESULTS),
+        "BOOKPRESS_LOGS": str(folder / LOGS),
     }
     before = {key: os.environ.get(key) for key in told}
     os.environ.update(told)
@@ -135,7 +159,7 @@ def _check_parent(job: Job) -> None:
         raise BookError(f"{job.chapter}: the build that started this run is gone; nothing is kept.")
 
 
-def _published(executed: Path) -> str:
+def published(executed: Path) -> str:
     """Return the executed notebook's text without the paths of this machine.
 
     The state of its widgets goes too: without a kernel they are dead weight on the page.
@@ -148,7 +172,19 @@ def _published(executed: Path) -> str:
     return nbformat.writes(notebook, version=4) + "\n"
 
 
-def _keep_results(book: Book, job: Job, results: Path) -> None:
-    made = results / job.chapter / f"{job.name}.json"
+def claims_file(job: Job, folder: Path) -> Path:
+    """Return where `carry_out` puts the claims of a run, if it records any."""
+    return folder / RESULTS / job.chapter / f"{job.name}.json"
+
+
+def _keep_results(book: Book, job: Job, folder: Path) -> None:
+    made = claims_file(job, folder)
     if made.exists():
         notebooks.replace(book.results / job.chapter / made.name, made.read_text())
+
+
+def _keep_logs(book: Book, job: Job, made: Path) -> None:
+    kept = book.root / "runs" / job.chapter / f"{job.name}.logs"
+    shutil.rmtree(kept, ignore_errors=True)
+    if any(made.iterdir()):
+        shutil.copytree(made, kept)

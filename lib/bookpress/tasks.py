@@ -15,9 +15,12 @@ from doit.reporter import ConsoleReporter
 from doit.task import Task
 from doit.tools import config_changed
 
-from bookpress import notebooks, results, site
+from bookpress import headlines, notebooks, results, seeds_page, site
 from bookpress.book import Book, BookError
 from bookpress.run import PARENT
+
+# Pages made of what runs left behind, besides the tables of the front page.
+PAGES = {"results.md": results.page, "across_seeds.ipynb": seeds_page.page}
 
 
 def build(book: Book, *, jobs: int | None = None, force: bool = False) -> int:
@@ -32,6 +35,7 @@ def build(book: Book, *, jobs: int | None = None, force: bool = False) -> int:
     force
         Run every task, changed or not.
     """
+    headlines.read(book)  # a fault in this file is told before any work
     jobs = jobs or min(os.cpu_count() or 1, max(1, len(book.sources())))
     state = book.root / "_build" / "doit.db"
     state.parent.mkdir(exist_ok=True)
@@ -113,11 +117,9 @@ def _synchronise(script: Path) -> None:
 def in_order_of_start(book: Book) -> list[Path]:
     """Return the scripts in the order in which they are executed, some at a time.
 
-    Those that the setting ``longest_first`` names come first, in its order: begun last, a long one
-    would run on alone. Recorded durations could not tell, since a fresh clone has none.
+    Long ones come first. Recorded durations could not tell, since a fresh clone has none.
     """
-    named = book.settings.get("longest_first", [])
-    place = {name: k for k, name in enumerate(named)}
+    place = book.order_of_start()
     return sorted(book.sources(), key=lambda script: place.get(script.stem, len(place)))
 
 
@@ -172,19 +174,30 @@ def _execute_chapter(book: Book, chapter: str, threads: int) -> TaskFailed | Non
 
 
 def _tabulate(book: Book) -> dict:
-    """Write the results page's table. Cheap, and what it reads is many files: always done."""
+    """Write the pages made of results. Cheap, and what they read is many files: always done."""
     return {
-        "actions": [(_write_results, [book])],
+        "actions": [(write_pages, [book])],
         "task_dep": ["execute"],
         "uptodate": [False],
-        "targets": [str(book.generated / "results.md")],
+        "targets": _generated(book),
     }
 
 
-def _write_results(book: Book) -> None:
-    table, path = results.page(book), book.generated / "results.md"
-    if not path.exists() or path.read_text() != table:
-        notebooks.replace(path, table)
+def _generated(book: Book) -> list[str]:
+    return [str(path) for path in (*(book.generated / p for p in PAGES), *headlines.paths(book))]
+
+
+def write_pages(book: Book) -> TaskFailed | None:
+    """Write the pages made of results, those that would change."""
+    try:
+        texts = {book.generated / name: page(book) for name, page in PAGES.items()}
+        texts |= headlines.pages(book)
+    except BookError as error:
+        return TaskFailed(str(error))
+    for path, text in texts.items():
+        if not path.exists() or path.read_text() != text:
+            notebooks.replace(path, text)
+    return None
 
 
 def _render(book: Book) -> dict:
@@ -193,7 +206,7 @@ def _render(book: Book) -> dict:
     config = [str(book.root / name) for name in ("_config.yml", "_toc.yml")]
     return {
         "actions": [(_render_and_check, [book])],
-        "file_dep": [*chapters, *map(str, pages), *config, str(book.generated / "results.md")],
+        "file_dep": [*chapters, *map(str, pages), *config, *_generated(book)],
         "targets": [str(book.site / "index.html"), *(str(p) for p in site.built(book))],
         "verbosity": 2,
     }

@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import os
-import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import ModuleType
-from typing import Protocol
+from typing import Literal
 
+import numpy as np
 import optuna
 import pandas as pd
 from tqdm.auto import tqdm
 
-Settings = dict[str, object]
+from visualcortex.tuning_log import (
+    Log,
+    Objective,
+    Record,
+    Report,
+    Settings,
+    Space,
+    finite_or_nan,
+    opened,
+    quiet,
+)
+from visualcortex.tuning_ray import OnRay, frozen, run_trials
+
+__all__ = ["Objective", "OnRay", "Report", "Search", "Settings", "Space", "search"]
+
+ENGINES = ("optuna", "ray")
 
 
-class Space(Protocol):
-    """A search space: what one trial tries, asked of `optuna.Trial` by name."""
+@dataclass(frozen=True)
+class Search:
+    """What a search found.
 
-    def __call__(self, trial: optuna.Trial) -> Settings:
-        """Return the settings of a trial."""
-        ...
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row a trial: "loss", "steps" taken, "state" ("complete" or "pruned"), its parameters.
+        The loss of a trial that was ended early is the last that it reported, NaN if there is
+        none.
+    settings : dict
+        What the space returned for the finished trial of the lowest loss.
+    study : optuna.Study
+        All trials, in memory, whatever engine ran them.
+    """
 
-
-# What Ray is told for a loss that is not finite: Optuna takes no NaN, Ray's logs no infinity.
-ENDLESS = 1e30
-
-# (settings, report) -> validation loss; report(step, loss) may end the trial
-Objective = Callable[[Settings, Callable[[int, float], None]], float]
+    table: pd.DataFrame
+    settings: Settings
+    study: optuna.Study
 
 
 def search(
@@ -39,17 +58,32 @@ def search(
     objective: Objective,
     *,
     n_trials: int,
+    engine: Literal["optuna", "ray"] = "optuna",
+    storage: str | Path | None = None,
+    resume: bool = True,
+    fingerprint: str = "",
     n_startup: int = 4,
     n_warmup: int = 1,
     first: Mapping[str, object] | None = None,
     seed: int = 0,
+    on_ray: OnRay | None = None,
     progress: bool = True,
-) -> optuna.Study:
+) -> Search:
     """Look for the settings of the lowest validation loss (tree-structured Parzen estimator).
 
-    A trial is ended early when its lowest loss up to some step is above the median of the losses
-    that earlier trials had after that step (Golovin et al. 2017), those that were not ended early
-    and number at least `n_startup`. So is one whose loss is not finite.
+    With Optuna, trials follow each other in this process. One is ended early when its lowest loss
+    up to some step is above the median of the losses that earlier trials had after that step
+    (Golovin et al. 2017), those that were not ended early and number at least `n_startup`. The
+    seed decides all that is tried.
+
+    With Ray Tune, trials run side by side, on one machine or on many, and are ended by
+    asynchronous successive halving (Li et al. 2020): of the trials that reach a rung, step
+    `n_warmup` times a power of `on_ray.reduction`, the best 1 / `on_ray.reduction` so far go on.
+    Ray takes some seconds to begin and again for each process; it pays for trials of minutes.
+    What is tried depends on which trials finish first, so that the seed decides it for one trial
+    at a time only.
+
+    A trial whose loss is not finite is ended too.
 
     Bias: the loss of the best trial is the lowest of many, too good an estimate of the loss on new
     data, the more so the more trials. Nothing of a test set may enter the objective.
@@ -57,62 +91,170 @@ def search(
     Parameters
     ----------
     space : callable
-        Given a trial of Optuna, returns its settings.
+        Given a trial of Optuna, returns its settings. Under Ray it and `objective` are sent to
+        other processes, by value or, where these can import them, by name.
     objective : callable
         Given settings and ``report(step, loss)``, to be called after every epoch, returns the
-        validation loss, lower is better.
+        validation loss, lower is better. ``report(step, loss, state)`` hands over a state that a
+        trial which was cut off finds again in ``report.kept``: see `Report`.
     n_trials : int
         Trials, those ended early included.
+    engine : {"optuna", "ray"}
+        What runs the trials.
+    storage : path, optional
+        A folder of this search alone; under Ray, one that all machines see. Every report is
+        written there at once. A search that was killed, called again with the same arguments,
+        repeats no finished trial, and goes on with a running one from its last state. With
+        Optuna it then tries what it would have tried without the interruption. A search that
+        ended can be called with more trials. By default nothing is kept.
+    resume : bool
+        Whether to go on with what the storage holds, or to delete that and begin again, as where
+        the code of the objective is still being written.
+    fingerprint : str
+        Of all else that the losses depend on, such as data and code, by which the storage of
+        another search is told (`visualcortex.training.fingerprint` makes one).
     n_startup : int
-        Trials drawn at random and, if they do not diverge, never ended early; `first` is one.
+        Trials drawn at random; `first` is one. With Optuna none of them is ended early, unless
+        it diverges.
     n_warmup : int
         First step after which a trial may be ended; steps are numbered as `objective` does.
     first : mapping, optional
         Parameters, by the names that `space` asks for, of the first trial.
     seed : int
-        Of what is tried. No global random state is touched.
+        Of what is tried. With Optuna no global random state is touched.
+    on_ray : OnRay, optional
+        How many trials run at a time, and where; two on this machine by default.
     progress : bool
-        Whether to show a bar.
+        Whether to show a bar, with Optuna.
 
     Returns
     -------
-    optuna.Study
-        Kept in memory; ``best_trial``, and see `trial_table`.
+    Search
 
     Raises
     ------
+    ImportError
+        Ray is asked for, and not installed.
     ValueError
-        There is to be no trial, `first` has a name that `space` does not ask for, or every trial
-        was ended early.
+        A number is out of range, `first` has a name that `space` does not ask for, every trial
+        was ended early, or the storage is damaged, in use or of another search.
+    RuntimeError
+        Under Ray: the objective raised an error, or the search was stopped. With Optuna, errors
+        of the objective are raised as they are.
 
     References
     ----------
     Akiba, T. et al. (2019). Optuna: a next-generation hyperparameter optimization framework. KDD.
     Golovin, D. et al. (2017). Google Vizier: a service for black-box optimization. KDD.
+    Li, L. et al. (2020). A system for massively parallel hyperparameter tuning. MLSys.
     """
-    if n_trials < 1:
-        raise ValueError(f"n_trials must be at least 1; got {n_trials}")
-    with tqdm(total=n_trials, desc="trials", unit="trial", disable=not progress) as bar, _quiet():
-        study = optuna.create_study(
-            sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=n_startup),
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=n_startup, n_warmup_steps=n_warmup),
-        )
-        if first is not None:
-            study.enqueue_trial(dict(first))
+    _check_numbers(engine, n_trials, n_startup, n_warmup)
+    plan = {"engine": engine, "seed": seed, "n_startup": n_startup, "n_warmup": n_warmup}
+    plan |= {"first": None if first is None else dict(first), "fingerprint": fingerprint}
+    sampler = partial(_sampler, seed, n_startup)
+    with quiet():
+        asked = _asked(space, seed, first or {})
+        with opened(storage, plan | {"space": asked}, resume) as log:
+            if engine == "ray":
+                limits = {"n_trials": n_trials, "grace": n_warmup, "first": first}
+                run_trials(space, objective, log, sampler, **limits, how=on_ray or OnRay())
+                study = _study_of(space, [log.records[k] for k in range(n_trials)])
+            else:
+                pruner = optuna.pruners.MedianPruner(n_startup, n_warmup_steps=n_warmup)
+                study = optuna.create_study(sampler=sampler(0), pruner=pruner)
+                _in_process(study, space, objective, log, n_trials, first, progress)
+        return _found(space, study)
+
+
+def _sampler(seed: int, n_startup: int, n_begun: int) -> optuna.samplers.BaseSampler:
+    """Return what proposes trials, not the same again to a search that goes on under Ray."""
+    if n_begun:
+        seed = int(np.random.SeedSequence([seed, n_begun]).generate_state(1)[0])
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=n_startup)
+
+
+def _in_process(
+    study: optuna.Study,
+    space: Space,
+    objective: Objective,
+    log: Log,
+    n_trials: int,
+    first: Mapping[str, object] | None,
+    progress: bool,
+) -> None:
+    """Run the trials one by one; those of the log are told to the study again, not run."""
+    if first is not None:
+        study.enqueue_trial(dict(first))
+    with tqdm(total=n_trials, desc="trials", unit="trial", disable=not progress) as bar:
         study.optimize(
-            lambda trial: _loss(trial, space, objective, first or {}),
+            lambda trial: _loss(trial, space, objective, log),
             n_trials=n_trials,
             callbacks=[lambda *_: bar.update()],
         )
-    _check_finished([t.state is optuna.trial.TrialState.COMPLETE for t in study.trials])
+
+
+def _loss(trial: optuna.Trial, space: Space, objective: Objective, log: Log) -> float:
+    """Validation loss of one trial, or `optuna.TrialPruned`."""
+    settings = space(trial)
+    record = log.begin(trial.number, trial.params)
+    if record.finished:
+        return _as_it_was(trial, record)
+    report = Report(log.checkpoints, trial.number, _teller(trial, log))
+    log.match(trial.number, report.reports)
+    for step, loss in report.reports:
+        trial.report(loss, step)
+    try:
+        loss = finite_or_nan(objective(settings, report))
+        if math.isnan(loss):
+            raise optuna.TrialPruned
+    except optuna.TrialPruned:
+        log.end(trial.number, "pruned")
+        raise
+    log.end(trial.number, "complete", loss)
+    return loss
+
+
+def _as_it_was(trial: optuna.Trial, record: Record) -> float:
+    """Loss of a trial that ended in an earlier life of the search, or `optuna.TrialPruned`."""
+    for step, loss in record.reports:
+        trial.report(loss, step)
+    if record.state == "pruned":
+        raise optuna.TrialPruned
+    return record.loss
+
+
+def _teller(trial: optuna.Trial, log: Log) -> Callable[[int, int, float], None]:
+    def tell(n: int, step: int, loss: float) -> None:
+        """Tell the log and Optuna; end the trial if it is hopeless."""
+        log.report(trial.number, n, step, loss)
+        trial.report(loss, step)
+        if math.isnan(loss) or trial.should_prune():
+            raise optuna.TrialPruned
+
+    return tell
+
+
+def _study_of(space: Space, records: Sequence[Record]) -> optuna.Study:
+    """Return the trials of a log as Optuna has them."""
+    study = optuna.create_study()
+    study.add_trials([frozen(space, record) for record in records])
     return study
 
 
-def trial_table(study: optuna.Study) -> pd.DataFrame:
-    """Return one row a trial: "loss", "steps" taken, "state" (complete or pruned), its settings.
+def _found(space: Space, study: optuna.Study) -> Search:
+    """Return the outcome, or refuse a search in which every trial was ended early."""
+    table = _table(study)
+    if not (table["state"] == "complete").any():
+        raise ValueError(
+            f"expected a finished trial; all {len(table)} were ended early. Look whether they "
+            "diverge, and let the space hold settings that do not, such as lower learning rates"
+        )
+    settings = space(optuna.trial.FixedTrial(study.best_trial.params))
+    return Search(table, settings, study)
 
-    The loss of a trial that was ended early is the last that it reported, NaN if there is none.
-    """
+
+def _table(study: optuna.Study) -> pd.DataFrame:
+    """One row a trial; the loss of one that was ended early is the last that it reported."""
     rows = [
         {
             "trial": trial.number,
@@ -126,287 +268,33 @@ def trial_table(study: optuna.Study) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("trial")
 
 
-def best_settings(space: Space, table: pd.DataFrame) -> Settings:
-    """Return the settings of the finished trial of the lowest loss.
-
-    Parameters
-    ----------
-    space : callable
-        The space that was searched.
-    table : pandas.DataFrame
-        Of `trial_table` or `search_on_ray`.
-
-    Raises
-    ------
-    ValueError
-        No trial was finished.
-    """
-    finished = table[table["state"] == "complete"]
-    if finished.empty:
-        raise ValueError(
-            f"expected a finished trial in the table; got {len(table)} of other states. Search on."
-        )
-    best = finished.loc[finished["loss"].idxmin()].drop(["loss", "steps", "state"])
-    plain = {k: v.item() if hasattr(v, "item") else v for k, v in best.items()}
-    return space(optuna.trial.FixedTrial(plain))
-
-
-def search_on_ray(
-    space: Space,
-    objective: Objective,
-    *,
-    n_trials: int,
-    max_steps: int,
-    storage: str | Path,
-    grace: int = 1,
-    reduction: int = 3,
-    n_startup: int = 4,
-    seed: int = 0,
-    address: str | None = None,
-    n_parallel: int = 2,
-) -> pd.DataFrame:
-    """Do as `search` does, with trials side by side under Ray Tune, on one machine or on many.
-
-    The sampler is Optuna's too. Trials are ended early by asynchronous successive halving (Li et
-    al. 2020): of the trials that reach a rung, step `grace` times a power of `reduction`, the
-    best 1 / `reduction` so far go on.
-
-    Ray takes some 20 s to begin and some seconds a trial; it pays for trials of minutes. What is
-    tried depends on which trials finish first, so that a seed decides it for one trial at a time
-    only. Bias: as `search`.
-
-    Parameters
-    ----------
-    space, objective, n_trials, n_startup, seed
-        As of `search`. Both functions are sent to other processes, by value or, where these can
-        import them, by name.
-    max_steps : int
-        Last step that an objective reports.
-    storage : path
-        Folder for what Ray Tune writes; one that all machines see.
-    grace : int
-        First step after which a trial may be ended.
-    reduction : int
-        Of the trials, from rung to rung; at least 2.
-    address : str, optional
-        Of a running cluster, "auto" for the one of this machine. By default Ray begins here, for
-        this search, and ends with it; if Ray runs in this process already, that is used.
-    n_parallel : int
-        Trials at a time, of one processor each.
-
-    Returns
-    -------
-    pandas.DataFrame
-        As `trial_table`.
-
-    Raises
-    ------
-    ImportError
-        Ray is not installed.
-    ValueError
-        A number is out of range, or every trial was ended early.
-    RuntimeError
-        The objective raised an error.
-
-    References
-    ----------
-    Li, L. et al. (2020). A system for massively parallel hyperparameter tuning. MLSys.
-    """
-    low = min(n_trials, max_steps, grace, n_startup, n_parallel, reduction - 1)
-    if low < 1 or grace > max_steps:
-        raise ValueError(
-            "need at least 1 trial, step, step of grace, starting trial and trial at a time, a "
-            f"reduction of at least 2, and a grace within max_steps; got {n_trials}, {max_steps}, "
-            f"{grace}, {n_startup}, {n_parallel} and {reduction}"
-        )
-    ray = _ray()
-    scheduler = ray.tune.schedulers.ASHAScheduler(
-        time_attr="step",
-        max_t=max_steps + 1,  # or the last step would end a trial before its final loss
-        grace_period=grace,
-        reduction_factor=reduction,
-    )
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=n_startup)
-    with _quiet(), _started(ray, address, n_parallel):
-        searcher = ray.tune.search.optuna.OptunaSearch(
-            _Apart(space), metric="loss", mode="min", sampler=sampler
-        )
-        choices = ray.tune.TuneConfig(
-            metric="loss",
-            mode="min",
-            num_samples=n_trials,
-            search_alg=searcher,
-            scheduler=scheduler,
-            max_concurrent_trials=n_parallel,
-            reuse_actors=True,  # a new process takes seconds
-        )
-        results = _tuned(ray, objective, choices, Path(storage))
-    return _ray_table(results, n_trials)
-
-
-def _tuned(ray: ModuleType, objective: Objective, choices: object, storage: Path) -> object:
-    """Run all trials; return their `ray.tune.ResultGrid`."""
-    run = ray.tune.RunConfig(
-        storage_path=str(storage.resolve()),
-        failure_config=ray.tune.FailureConfig(fail_fast=True),
-        verbose=0,
-    )
-    trainable = ray.tune.with_resources(_trainable(objective), {"cpu": 1})
-    return ray.tune.Tuner(trainable, tune_config=choices, run_config=run).fit()
-
-
-def _ray() -> ModuleType:
-    """Return Ray with the parts that are used here, or say how to get it."""
-    try:
-        for part in ("tune", "tune.schedulers", "tune.search.optuna"):
-            importlib.import_module(f"ray.{part}")
-    except ImportError as error:
-        raise ImportError(
-            "search_on_ray needs Ray Tune, which is not installed or cannot be imported "
-            f"({error}); pip install 'visualcortex-book[ray]', or use search"
-        ) from error
-    return importlib.import_module("ray")
-
-
-@contextmanager
-def _started(ray: ModuleType, address: str | None, n_cpus: int) -> Iterator[None]:
-    """Have Ray run; end it afterwards if it was not running before."""
-    if ray.is_initialized():
-        yield
-        return
-    where = {"num_cpus": n_cpus} if address is None else {"address": address}
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports its use elsewhere
-    ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level="error")
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-class _Apart:
-    """A space whose settings stay apart from the parameters, which may have other names.
-
-    Ray writes it to a file with `pickle`, which takes no function made within another.
-    """
-
-    def __init__(self, space: Space) -> None:
-        self.space = space
-
-    def __call__(self, trial: optuna.Trial) -> Settings:
-        """Settings of a trial, under one name."""
-        return {"settings": self.space(trial)}
-
-    def __getstate__(self) -> bytes:
-        return importlib.import_module("ray.cloudpickle").dumps(self.space)
-
-    def __setstate__(self, state: bytes) -> None:
-        self.space = pickle.loads(state)
-
-
-class _Diverged(Exception):
-    """Ends a trial whose loss is not finite."""
-
-
-def _trainable(objective: Objective) -> Callable[[Mapping[str, object]], None]:
-    """Return what Ray runs: the objective, with its steps and its final loss told to Ray."""
-
-    def train(config: Mapping[str, object]) -> None:
-        """Run one trial; Ray ends it within a report if it is hopeless."""
-        tell = importlib.import_module("ray.tune").report
-        steps = 0
-
-        def report(step: int, loss: float) -> None:
-            """Tell Ray; end the trial if its loss is not finite."""
-            nonlocal steps
-            steps += 1
-            finite = math.isfinite(loss)
-            tell(
-                {
-                    "loss": loss if finite else ENDLESS,
-                    "step": step,
-                    "steps": steps,
-                    "state": "pruned",
-                }
-            )
-            if not finite:
-                raise _Diverged
-
-        try:
-            loss = objective(config["settings"], report)
-        except _Diverged:
-            return
-        finite = math.isfinite(loss)
-        told = {"loss": loss if finite else ENDLESS, "step": max(steps, 1), "steps": steps}
-        tell(told | {"state": "complete" if finite else "pruned"})
-
-    return train
-
-
-def _ray_table(results: object, n_trials: int) -> pd.DataFrame:
-    """One row a trial of a `ray.tune.ResultGrid`, as `trial_table`."""
-    if results.errors:
-        raise RuntimeError(
-            f"the objective raised an error in {len(results.errors)} of {n_trials} trials; the "
-            f"first: {results.errors[0]}"
-        ) from results.errors[0]
-    rows = []
-    for result in results:
-        loss = result.metrics["loss"]
-        params = {name: x for name, x in result.config.items() if name != "settings"}
-        told = {name: result.metrics[name] for name in ("steps", "state")}
-        rows.append({"loss": loss if loss < ENDLESS else math.nan, **told, **params})
-    table = pd.DataFrame(rows).rename_axis("trial")
-    _check_finished(table["state"] == "complete")
-    return table
-
-
-def _loss(
-    trial: optuna.Trial, space: Space, objective: Objective, first: Mapping[str, object]
-) -> float:
-    """Validation loss of one trial, or `optuna.TrialPruned`."""
-    settings = space(trial)
+def _asked(space: Space, seed: int, first: Mapping[str, object]) -> dict[str, object]:
+    """Return what the space asks of a first trial; refuse names that it does not ask for."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    study.enqueue_trial(dict(first))
+    trial = study.ask()
+    space(trial)
     unknown = sorted(set(first) - set(trial.params))
-    if trial.number == 0 and unknown:
+    if unknown:
         raise ValueError(
             f"first must name parameters that the space asks for, {sorted(trial.params)}; got "
             f"{unknown} besides. Leave these out."
         )
-    loss = objective(settings, _reporter(trial))
-    if not math.isfinite(loss):
-        raise optuna.TrialPruned
-    return loss
+    as_text = optuna.distributions.distribution_to_json
+    return {name: as_text(asked) for name, asked in trial.distributions.items()}
 
 
-def _reporter(trial: optuna.Trial) -> Callable[[int, float], None]:
-    def report(step: int, loss: float) -> None:
-        """Tell Optuna; end the trial if it is hopeless."""
-        trial.report(loss, step)
-        if not math.isfinite(loss) or trial.should_prune():
-            raise optuna.TrialPruned
-
-    return report
-
-
-def _check_finished(finished: Sequence[bool]) -> None:
-    """Refuse a search in which every trial was ended early."""
-    if not any(finished):
-        raise ValueError(
-            f"expected a finished trial; all {len(finished)} were ended early. Look whether they "
-            "diverge, and let the space hold settings that do not, such as lower learning rates"
-        )
+def _check_numbers(engine: str, n_trials: int, n_startup: int, n_warmup: int) -> None:
+    """Refuse numbers and engines that there are not."""
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {ENGINES}; got {engine!r}")
+    least = {"n_trials": 1, "n_startup": 0, "n_warmup": int(engine == "ray")}
+    given = {"n_trials": n_trials, "n_startup": n_startup, "n_warmup": n_warmup}
+    for name, low in least.items():
+        if given[name] < low:
+            raise ValueError(f"{name} must be at least {low} with {engine}; got {given[name]}")
 
 
 def _last(trial: optuna.trial.FrozenTrial) -> float:
     steps = trial.intermediate_values
     return steps[max(steps)] if steps else float("nan")
-
-
-class _quiet:
-    """Keeps Optuna from writing a line a trial, or errors that are raised too."""
-
-    def __enter__(self) -> None:
-        self.level = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        optuna.logging.set_verbosity(self.level)

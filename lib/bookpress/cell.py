@@ -1,0 +1,310 @@
+"""One run of a sweep: executed, its memory watched, its folder put in place whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nbformat
+import psutil
+
+from bookpress import run, secrets, tracking
+from bookpress.book import Book, digest
+from bookpress.engine import Fault
+from bookpress.grid import Cell
+
+SECONDS_BETWEEN_LOOKS = 0.25
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class DiskFull(OSError):
+    """There is no room for what a run leaves."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a run is told by the sweep that it belongs to.
+
+    Attributes
+    ----------
+    root, out
+        Folders of the checkout and of the sweep, the same on all machines.
+    cell
+        The run.
+    sweep
+        Name of the sweep.
+    code, lock, commit
+        Hash of the chapter's code, hash of the lock, git's commit.
+    data
+        Files that the run reads, with their checksums.
+    attempt
+        From 1.
+    cpus, memory_gb
+        Threads that it may use; memory at which it is stopped.
+    environment
+        Variables that are handed on to other machines.
+    track
+        Where it is reported besides.
+    """
+
+    root: Path
+    out: Path
+    cell: Cell
+    sweep: str
+    code: str
+    lock: str
+    commit: str
+    data: tuple[Mapping[str, object], ...] = ()
+    attempt: int = 1
+    cpus: float = 1.0
+    memory_gb: float = 4.0
+    environment: Mapping[str, str] = field(default_factory=dict)
+    track: tuple[str, ...] = ()
+
+
+def finished(out: Path, cell: Cell) -> dict | None:
+    """Return the record of a run that has ended; None if there is none that can be read."""
+    try:
+        return json.loads((out / cell.place / "run.json").read_text())
+    except (OSError, json.JSONDecodeError):
+        return None
+
+
+def carry_out(order: Order, node: str = "") -> dict:
+    """Execute one run, put its folder in place, and return its record.
+
+    A run that has ended before, on a machine that was lost since, say, is not repeated. If two
+    machines execute the same run, the one that ends first is kept.
+
+    Raises
+    ------
+    DiskFull
+        There is no room for it. Nothing of it is kept.
+    """
+    done = finished(order.out, order.cell)
+    if done is not None:
+        return done
+    name = f"{order.cell.chapter},{order.cell.run},{digest(node, str(os.getpid()))[:6]}"
+    work = order.out / "work" / name
+    try:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        record = _executed(order, work, node)
+        kept = _placed(order, work, record)
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFull(error.errno, os.strerror(error.errno)) from None
+        raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    if order.track:
+        tracking.track(order.out / order.cell.place, sweep=order.sweep, to=order.track)
+    return kept
+
+
+def lost(order: Order, error: Exception) -> dict:
+    """Record a run whose process or machine was lost each time that it was tried."""
+    kind = "memory" if type(error).__name__ == "OutOfMemoryError" else "killed"
+    message = f"its process or its machine was lost {order.attempt} times: {type(error).__name__}"
+    fault = Fault(kind, None, "", "Lost", message)
+    work = order.out / "work" / f"lost,{order.cell.chapter},{order.cell.run}"
+    (work / run.LOGS).mkdir(parents=True)
+    (work / "log.txt").write_text(f"{message}\n{error}\n")
+    began = datetime.now(UTC)
+    return _placed(order, work, _record(order, "", began, 0.0, 0, fault))
+
+
+def _executed(order: Order, work: Path, node: str) -> dict:
+    """Run the chapter in `work`; return the record of the run."""
+    book = Book(order.root)
+    job = run.Job(order.cell.chapter, order.cell.given, order.cell.run)
+    began, clock = datetime.now(UTC), time.perf_counter()
+    with (
+        _surroundings(order),
+        (work / "log.txt").open("w", buffering=1) as log,
+        contextlib.redirect_stdout(log),
+        _Watch(order.memory_gb) as watch,
+    ):
+        fault = watch.verdict(_fault(book, job, work))
+    _check_room(fault)
+    return _record(order, node, began, time.perf_counter() - clock, watch.peak, fault)
+
+
+def _record(
+    order: Order, node: str, began: datetime, seconds: float, peak: int, fault: Fault | None
+) -> dict:
+    """Return what is kept of a run besides its notebook and its claims."""
+    return {
+        "chapter": order.cell.chapter,
+        "run": order.cell.run,
+        "parameters": dict(order.cell.parameters),
+        "state": "failed" if fault else "done",
+        "attempt": order.attempt,
+        "commit": order.commit,
+        "code_hash": order.code,
+        "lock_hash": order.lock,
+        "data": list(order.data),
+        "host": socket.gethostname(),
+        "node": node,
+        "started": began.isoformat(timespec="seconds"),
+        "duration_s": round(seconds, 2),
+        "peak_memory_bytes": peak,
+        "cpus": order.cpus,
+        "error": asdict(fault) if fault else None,
+    }
+
+
+def _fault(book: Book, job: run.Job, work: Path) -> Fault | None:
+    """Execute; whatever goes wrong is a fault of this run, and stops no other."""
+    try:
+        return run.carry_out(book, job, work)
+    except Exception as error:  # such as a kernel that never began
+        traceback.print_exc(file=sys.stdout)
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
+        return Fault("error", None, "", type(error).__name__, str(error))
+
+
+def _check_room(fault: Fault | None) -> None:
+    """A cell that found the disk full says nothing about its run."""
+    if fault is not None and fault.name == "OSError":
+        for code in FULL:
+            if f"[Errno {code}]" in fault.message:
+                raise OSError(code, os.strerror(code))
+
+
+@contextlib.contextmanager
+def _surroundings(order: Order) -> Iterator[None]:
+    """Give the kernel its threads and what the sweep hands on, and keep keys from it."""
+    before = dict(os.environ)
+    threads = str(max(1, int(order.cpus)))
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), threads)
+    wanted = secrets.hidden(before | dict(order.environment) | limits)
+    try:
+        _set_environment(wanted)
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(wanted: Mapping[str, str]) -> None:
+    for name in set(os.environ) - set(wanted):
+        del os.environ[name]
+    os.environ.update(wanted)
+
+
+def _placed(order: Order, work: Path, record: dict) -> dict:
+    """Put the folder of a run in its place at once; return the record that is there then."""
+    result = work / "kept"
+    result.mkdir()
+    record = _with_claims(order, work, result, record)
+    if (work / run.NOTEBOOK).exists():
+        _write(result / "notebook.ipynb", run.published(work / run.NOTEBOOK))
+        with (work / "log.txt").open("a") as log:
+            log.writelines(_said(work / run.NOTEBOOK))
+    _write(result / "log.txt", (work / "log.txt").read_text())
+    if any((work / run.LOGS).iterdir()):
+        shutil.copytree(work / run.LOGS, result / "logs")
+    _write(result / "run.json", json.dumps(record, indent=1, default=str) + "\n")
+    place = order.out / order.cell.place
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        result.rename(place)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        return finished(order.out, order.cell) or record
+    return record
+
+
+def _with_claims(order: Order, work: Path, result: Path, record: dict) -> dict:
+    """Keep the claims; a run whose code changed under way has failed."""
+    job = run.Job(order.cell.chapter, order.cell.given, order.cell.run)
+    made = run.claims_file(job, work)
+    if not made.exists():
+        return record
+    text = made.read_text()
+    _write(result / "claims.json", text)
+    used = json.loads(text)["provenance"].get("code_hash", order.code)
+    if record["error"] is None and used not in (order.code, "unknown"):
+        message = f"the chapter or the library changed while the sweep ran: {order.code} -> {used}"
+        fault = Fault("refused", None, "", "CodeChanged", message)
+        return record | {"state": "failed", "error": asdict(fault)}
+    return record
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(secrets.redacted(text, os.environ))
+
+
+def _said(executed: Path) -> Iterator[str]:
+    """Yield what the cells of a notebook printed, and how they failed."""
+    for number, cell in enumerate(nbformat.read(executed, as_version=4).cells, start=1):
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                yield f"[cell {number}, {output.name}] {output.text.rstrip()}\n"
+            elif output.output_type == "error":
+                yield f"[cell {number}] {output.ename}: {output.evalue}\n"
+
+
+class _Watch:
+    """Looks four times a second at the memory of this process's children; stops them if it must.
+
+    The peak is that of the looks: what is taken and given back between two of them is not seen.
+    """
+
+    def __init__(self, limit_gb: float) -> None:
+        self.limit = limit_gb * 1e9
+        self.peak = 0
+        self._stopped_at: int | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> _Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def verdict(self, fault: Fault | None) -> Fault | None:
+        """Return the fault, as one of memory if that is what the run was stopped for."""
+        if fault is None or self._stopped_at is None:
+            return fault
+        message = (
+            f"it used {self._stopped_at / 1e9:.2f} GB, and had been given {self.limit / 1e9:g}: "
+            "give it more with --memory, or make the run smaller"
+        )
+        return Fault("memory", fault.cell, fault.source, "OutOfMemory", message)
+
+    def _look(self) -> None:
+        own = psutil.Process()
+        while not self._over.wait(SECONDS_BETWEEN_LOOKS):
+            children = own.children(recursive=True)
+            used = sum(_memory(child) for child in children)
+            self.peak = max(self.peak, used)
+            if used > self.limit:
+                self._stopped_at = used
+                for child in children:
+                    with contextlib.suppress(psutil.Error):
+                        child.kill()
+
+
+def _memory(process: psutil.Process) -> int:
+    try:
+        return process.memory_info().rss
+    except psutil.Error:
+        return 0
