@@ -26,6 +26,8 @@ from bookpress.engine import Fault
 from bookpress.grid import Cell
 
 SECONDS_BETWEEN_LOOKS = 0.25
+# What tells Ray of the sweep's own machines; a chapter may begin a Ray for itself.
+OF_RAY = ("RAY_ADDRESS", "RAY_OVERRIDE_RESOURCES")
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -192,6 +194,8 @@ def _surroundings(order: Order) -> Iterator[None]:
     threads = str(max(1, int(order.cpus)))
     limits = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), threads)
     wanted = secrets.hidden(before | dict(order.environment) | limits)
+    for name in OF_RAY:
+        wanted.pop(name, None)
     try:
         _set_environment(wanted)
         yield

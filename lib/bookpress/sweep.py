@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from bookpress.grid import Cell
 VERSION = 1
 MOST_ATTEMPTS = 3
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_LINES = 30.0
 # Ray keeps results in it, which are small here; the memory is the runs'
 OBJECT_STORE_BYTES = 80_000_000
 
@@ -216,6 +218,7 @@ class _Sweep:
             desc=self.manifest["name"],
             unit="run",
             disable=not self.options.progress,
+            mininterval=0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES,
         )
 
     def order_for(self, cell: Cell, attempt: int) -> one.Order:
@@ -300,7 +303,8 @@ class _Rounds:
         counts = self.sweep.counts()
         running = sum(1 for _ in (self.sweep.out / "work").glob("*"))
         self.bar.set_postfix_str(
-            f"{running} running, {counts['done']} done, {counts['failed']} failed"
+            f"{running} running, {counts['done']} done, {counts['failed']} failed",
+            refresh=sys.stderr.isatty(),
         )
 
 
