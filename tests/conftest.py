@@ -13,6 +13,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # sets the number of threads of torch anew
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+# Ray lets its workers give way to all else, which here would be the other tests.
+os.environ.setdefault("RAY_worker_niceness", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 ROOT = Path(__file__).resolve().parents[1]
 # Real recordings are never part of the repository: a folder beside it, or one named by the user.

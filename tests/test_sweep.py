@@ -23,16 +23,12 @@ from sweeping import copy_book, make_book  # noqa: E402
 from bookpress import grid, sweep  # noqa: E402
 from bookpress.book import BookError  # noqa: E402
 
-# Ray lets its workers give way to all else, which in tests would be the other tests.
-NOT_NICE = {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 SMALL = sweep.Resources(cpus=1, memory_gb=0.7)
 
 
 @pytest.fixture(scope="module")
 def cluster():
     """Ray on one machine, to which others can be added."""
-    before = dict(os.environ)
-    os.environ.update(NOT_NICE)
     made = importlib.import_module("ray.cluster_utils").Cluster(
         initialize_head=True,
         head_node_args={"num_cpus": 2, "object_store_memory": sweep.OBJECT_STORE_BYTES},
@@ -42,9 +38,6 @@ def cluster():
     yield made
     ray.shutdown()
     made.shutdown()
-    for name in NOT_NICE:
-        os.environ.pop(name)
-    os.environ.update(before)
     gc.collect()  # what Ray leaves to the collector is not for other tests to judge
 
 
@@ -185,7 +178,7 @@ class TestDriversThatAreKilled:
         told.mkdir()
         words = ["sweep", "01", "-p", "seed=1..4", "-p", "seconds=0.5", "-p", f"told={told}"]
         command = [sys.executable, "-m", "bookpress", *words, "--out", "runs/s", "--memory", "1"]
-        settings = {"cwd": book.root, "env": os.environ | NOT_NICE, "text": True}
+        settings = {"cwd": book.root, "text": True}
         first = subprocess.Popen(
             command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, **settings
         )
