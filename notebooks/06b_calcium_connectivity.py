@@ -404,8 +404,8 @@ def agreement(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def shifted(frames: np.ndarray) -> np.ndarray:
-    """Frames with the time of each neuron moved by another amount."""
-    moves = rng.integers(len(frames) // 28, len(frames), frames.shape[1])
+    """Frames with the time of each neuron moved, no two of them by nearly the same amount."""
+    moves = rng.permutation(frames.shape[1]) * (len(frames) // frames.shape[1])
     return np.stack([np.roll(x, k) for x, k in zip(frames.T, moves, strict=True)], axis=1)
 
 # %% [markdown]
