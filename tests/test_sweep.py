@@ -19,8 +19,9 @@ pytest.importorskip("papermill", reason="needs the press")
 pytest.importorskip("ray", reason="needs the extra [ray]")
 
 from sweeping import copy_book, make_book  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
 
-from bookpress import grid, sweep  # noqa: E402
+from bookpress import cli, grid, sweep  # noqa: E402
 from bookpress.book import BookError  # noqa: E402
 
 SMALL = sweep.Resources(cpus=1, memory_gb=0.7)
@@ -117,6 +118,17 @@ class TestOneMachine:
         (refused,) = events(book, "refused")
         assert "b.yaml: unknown parameter 'sede'" in refused["fault"]
         assert "sede" in (book.root / "runs" / "s" / "index.html").read_text()
+
+    def test_results_runs_every_chapter_over_the_seeds_of_the_settings(
+        self, cluster, book, monkeypatch
+    ):
+        (book.root / "pyproject.toml").write_text("[tool.bookpress]\nseeds = [4, 2, 9]\n")
+        monkeypatch.chdir(book.root)
+        told = CliRunner().invoke(cli.app, ["results", "--jobs", "2"])
+        assert told.exit_code == 0, told.output
+        kept = json.loads((book.results / "across_seeds" / "01_ends.json").read_text())
+        assert kept["seeds"] == [4, 2, 9]
+        assert kept["claims"]["draw"]["values"] == [4, 2, 9]
 
     def test_what_no_machine_has_is_refused_at_once(self, cluster, book):
         with pytest.raises(BookError, match="the most are 2, 0 and"):
