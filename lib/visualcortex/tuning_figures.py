@@ -11,7 +11,6 @@ import numpy as np
 import optuna
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from visualcortex import figures
 from visualcortex.tuning import Search
@@ -26,7 +25,7 @@ def loss_by_parameter(
     n_columns: int = 4,
     quantity: str = "validation loss",
 ) -> list[Axes]:
-    """Loss of each trial against each parameter, a panel a parameter, over all that was searched.
+    """Loss of each trial against each parameter, a panel a parameter.
 
     Trials that were ended early are at the last loss that they reported, which is not the loss
     that they would have had; those that reported none are not shown. The best one is a star.
@@ -93,22 +92,9 @@ def _panel(
     if isinstance(scale, optuna.distributions.CategoricalDistribution):
         ax.set_xticks(range(len(scale.choices)), [str(choice) for choice in scale.choices])
         ax.set_xlim(-0.5, len(scale.choices) - 0.5)
-    else:
-        _searched(ax, scale.low, scale.high, scale.log)
-    ax.set_xlabel(name.replace("_", " "))
-
-
-def _searched(ax: Axes, low: float, high: float, log: bool) -> None:
-    """Show all of the range that was searched, whatever part of it was tried."""
-    ends = np.log10([low, high]) if log else np.array([low, high])
-    ends += 0.06 * (np.ptp(ends) or 1.0) * np.array([-1, 1])
-    if log:
+    elif scale.log:
         ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if np.ptp(ends) < 1.5 else (1,)))
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        ends = 10**ends
-    ax.set_xlim(*ends)
+    ax.set_xlabel(name.replace("_", " "))
 
 
 def _places(values: pd.Series, scale: optuna.distributions.BaseDistribution) -> np.ndarray:
