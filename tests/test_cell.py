@@ -169,3 +169,102 @@ def test_a_damaged_record_is_none(order):
     assert cell.finished(told.out, told.cell) is None
     (place / "run.json").write_text('{"state": "do')
     assert cell.finished(told.out, told.cell) is None
+
+
+def chapter_with(book, name, code):
+    """Put another chapter into the book, which does something at its end."""
+    text = (book.notebooks / "01_ends.py").read_text().replace('"01_ends"', f'"{name}"')
+    (book.notebooks / f"{name}.py").write_text(f"{text}\n# %%\n{code}\n")
+
+
+@pytest.fixture
+def order_of(book, tmp_path):
+    """Return a maker of orders for a chapter with an end of its own."""
+
+    def make(name, code, **more):
+        chapter_with(book, name, code)
+        (one,) = grid.cells(book, [name], [], [])
+        facts = {"code": book.code_hash(name), "lock": book.lock_hash(), "commit": "abc"}
+        return cell.Order(book.root, tmp_path / "out", one, "tests", **(facts | more))
+
+    return make
+
+
+CUT_OFF = """
+import os
+made = next(pathlib.Path(os.environ["BOOKPRESS_RESULTS"]).rglob("*.json"))
+made.write_text(made.read_text()[:40])
+"""
+
+
+def test_claims_that_were_cut_off_are_a_fault_of_this_run_alone(order_of):
+    told = order_of("02_cut", CUT_OFF)
+    record = cell.carry_out(told)
+    assert record["state"] == "failed"
+    assert record["error"]["name"] == "JSONDecodeError"
+    assert "cannot be kept" in record["error"]["message"]
+    assert set(kept(told)) == {"log.txt", "run.json"}
+    assert "Traceback" in kept(told)["log.txt"].read_text()
+    assert cell.finished(told.out, told.cell) == record
+    assert not list((told.out / "work").iterdir())
+
+
+def test_a_run_that_removes_its_own_folder_has_failed(order_of):
+    code = "import shutil\nshutil.rmtree(run.logs.parent)\nraise KeyError('first')"
+    told = order_of("03_gone", code)
+    assert cell.carry_out(told)["state"] == "failed"
+    assert cell.finished(told.out, told.cell) is not None
+
+
+def test_logs_are_kept_without_keys_whatever_is_in_them(order_of, monkeypatch):
+    monkeypatch.setenv("SECRET_TOKEN", KEY)
+    code = (
+        f"(run.logs / 'deep').mkdir()\n(run.logs / 'deep' / 'a.txt').write_text('k={KEY}')\n"
+        "(run.logs / 'b.bin').write_bytes(bytes([255, 0, 129]))\n"
+        "(run.logs / 'nowhere').symlink_to('/no/such/file')"
+    )
+    told = order_of("04_logs", code)
+    assert cell.carry_out(told)["state"] == "done"
+    logs = kept(told)["logs"]
+    assert {p.name for p in logs.iterdir()} == {"deep", "b.bin", "reports.jsonl"}
+    assert (logs / "deep" / "a.txt").read_text() == "k=***"
+    assert (logs / "b.bin").read_bytes() == bytes([255, 0, 129])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("run.json", None), ("run.json", "{}"), ("claims.json", '{"claims": [')]
+)
+def test_a_damaged_folder_is_made_again_and_put_aside(order, name, text):
+    told = order("seed=6")
+    cell.carry_out(told)
+    kept(told)[name].unlink() if text is None else kept(told)[name].write_text(text)
+    assert cell.finished(told.out, told.cell) is None
+    record = cell.carry_out(told, node="again")
+    assert record["node"] == "again"
+    assert cell.finished(told.out, told.cell) == record
+    (aside,) = (told.out / "superseded" / "01_ends").iterdir()
+    assert aside.name == f"{told.cell.run}.1"
+
+
+FORKS = """
+import os
+block = bytearray(b"x" * 250_000_000)
+children = []
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        total = sum(block[::4096])
+        time.sleep(1.5)
+        os._exit(0)
+    children.append(child)
+for child in children:
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.long
+def test_memory_that_forked_workers_share_counts_once(order_of):
+    """Four processes that read the same 0.25 GB; four times it would be over the limit."""
+    record = cell.carry_out(order_of("05_forks", FORKS, memory_gb=0.7))
+    assert record["error"] is None
+    assert 0.25e9 < record["peak_memory_bytes"] < 0.7e9

@@ -73,6 +73,15 @@ class TestAxes:
     def test_no_axis_is_one_run(self, book):
         assert given(book) == [{}]
 
+    def test_a_run_has_one_name_however_it_was_asked_for(self, book):
+        path = file(book, "one.yaml", "rate: 2\n")
+        asked = [
+            grid.cells(book, ["02"], ["seed=1", "rate=2"], []),
+            grid.cells(book, ["02"], ["rate=2.0", "seed=1"], []),
+            grid.cells(book, ["02"], ["seed=1"], [path]),
+        ]
+        assert len({cell.run for (cell,) in asked}) == 1
+
     def test_values_of_its_own_are_not_told_to_a_chapter(self, book):
         assert given(book, "seed=0,1") == [{}, {"seed": 1}]
 
@@ -168,6 +177,9 @@ class TestFaults:
             (["seed=0..999999999"], "coarser"),
             (["01:seed=1"], "01_tiny, which this sweep does not run"),
             (["seed=0..999", "rate=0..10"], "more than 10000 runs"),
+            (["seed=1", "rate=2", "seed=3"], "names seed more than once"),
+            (["rate=-1e400..1"], "low..high"),
+            (["rate=0..1..1e400"], "low..high"),
         ],
     )
     def test_malformed_axes_are_refused(self, book, pairs, message):
@@ -189,3 +201,18 @@ class TestFaults:
     def test_a_file_that_is_not_there_is_named(self, book):
         with pytest.raises(BookError, match=r"No parameter file .*none.yaml"):
             grid.cells(book, ["02"], [], [book.root / "none.yaml"])
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"1: 2\n", r"odd.yaml: 1 is no name"),
+            (b"seed: []\n", r"odd.yaml: seed is a list of nothing"),
+            (b"\xff\xfe\x00seed", r"odd.yaml is no text"),
+            (b"", "must map parameter names"),
+        ],
+    )
+    def test_a_file_that_holds_something_else_is_named(self, book, content, message):
+        path = book.notebooks / "params" / "odd.yaml"
+        path.write_bytes(content)
+        with pytest.raises(BookError, match=message):
+            grid.cells(book, ["02"], [], [path])

@@ -130,6 +130,25 @@ class TestOneMachine:
         assert kept["seeds"] == [4, 2, 9]
         assert kept["claims"]["draw"]["values"] == [4, 2, 9]
 
+    def test_a_run_that_was_refused_is_forgotten_once_its_file_is_mended(self, cluster, book):
+        path = book.notebooks / "params" / "a.yaml"
+        path.write_text("sede: 3\n")
+        assert swept(book, files=[path]) == {"refused": 1}
+        path.write_text("seed: 3\n")
+        assert swept(book, files=[path]) == {"done": 1}
+
+    def test_a_chapter_that_is_not_python_is_named_before_anything_starts(self, cluster, book):
+        (book.notebooks / "01_ends.py").open("a").write("\n# %%\nif True\n    pass\n")
+        with pytest.raises(BookError, match="01_ends.* is not Python.*'if True'"):
+            swept(book)
+        assert not records(book)
+
+    def test_a_folder_that_is_a_file_is_refused(self, cluster, book):
+        (book.root / "runs").mkdir()
+        (book.root / "runs" / "s").touch()
+        with pytest.raises(BookError, match=r"must be a folder.*--out"):
+            swept(book)
+
     def test_what_no_machine_has_is_refused_at_once(self, cluster, book):
         with pytest.raises(BookError, match="the most are 2, 0 and"):
             swept(book, resources=sweep.Resources(cpus=64))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import shutil
@@ -71,17 +72,22 @@ class Order:
     data: tuple[Mapping[str, object], ...] = ()
     attempt: int = 1
     cpus: float = 1.0
-    memory_gb: float = 4.0
+    memory_gb: float = 6.0
     environment: Mapping[str, str] = field(default_factory=dict)
     track: tuple[str, ...] = ()
 
 
 def finished(out: Path, cell: Cell) -> dict | None:
-    """Return the record of a run that has ended; None if there is none that can be read."""
+    """Return the record of a run that has ended; None if it, or its claims, cannot be read."""
+    place = out / cell.place
     try:
-        return json.loads((out / cell.place / "run.json").read_text())
-    except (OSError, json.JSONDecodeError):
+        record = json.loads((place / "run.json").read_text())
+        if (place / "claims.json").exists():
+            json.loads((place / "claims.json").read_text())
+    except (OSError, ValueError):
         return None
+    whole = isinstance(record, dict) and {"state", "host", "node", "duration_s"} <= set(record)
+    return record if whole else None
 
 
 def carry_out(order: Order, node: str = "") -> dict:
@@ -103,8 +109,7 @@ def carry_out(order: Order, node: str = "") -> dict:
     try:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-        record = _executed(order, work, node)
-        kept = _placed(order, work, record)
+        kept = _kept(order, work, _executed(order, work, node))
     except OSError as error:
         if error.errno in FULL:
             raise DiskFull(error.errno, os.strerror(error.errno)) from None
@@ -121,11 +126,33 @@ def lost(order: Order, error: Exception) -> dict:
     kind = "memory" if type(error).__name__ == "OutOfMemoryError" else "killed"
     message = f"its process or its machine was lost {order.attempt} times: {type(error).__name__}"
     fault = Fault(kind, None, "", "Lost", message)
+    record = _record(order, "", datetime.now(UTC), 0.0, 0, fault)
     work = order.out / "work" / f"lost,{order.cell.chapter},{order.cell.run}"
-    (work / run.LOGS).mkdir(parents=True)
-    (work / "log.txt").write_text(f"{message}\n{error}\n")
-    began = datetime.now(UTC)
-    return _placed(order, work, _record(order, "", began, 0.0, 0, fault))
+    return _without_remains(order, work, record, f"{message}\n{error}\n")
+
+
+def _kept(order: Order, work: Path, record: dict) -> dict:
+    """Put the folder in its place; a run whose remains cannot be read has failed."""
+    try:
+        return _placed(order, work, record)
+    except Exception as error:  # such as claims that were cut off as the kernel died
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
+        message = f"what the run left cannot be kept: {error}"
+        fault = record["error"] or asdict(Fault("error", None, "", type(error).__name__, message))
+        failed = record | {"state": "failed", "error": fault}
+        told = f"{message}\n{traceback.format_exc()}"
+        return _without_remains(order, work.with_name(f"bare,{work.name}"), failed, told)
+
+
+def _without_remains(order: Order, work: Path, record: dict, told: str) -> dict:
+    """Put a folder in its place that holds a record and a log alone."""
+    try:
+        work.mkdir(parents=True)
+        (work / "log.txt").write_text(told)
+        return _placed(order, work, record)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _executed(order: Order, work: Path, node: str) -> dict:
@@ -219,8 +246,9 @@ def _placed(order: Order, work: Path, record: dict) -> dict:
         with (work / "log.txt").open("a") as log:
             log.writelines(_said(work / run.NOTEBOOK))
     _write(result / "log.txt", (work / "log.txt").read_text())
-    if any((work / run.LOGS).iterdir()):
-        shutil.copytree(work / run.LOGS, result / "logs")
+    for path in (work / run.LOGS).rglob("*"):
+        if path.is_file():
+            _copy(path, result / "logs" / path.relative_to(work / run.LOGS))
     _write(result / "run.json", json.dumps(record, indent=1, default=str) + "\n")
     place = order.out / order.cell.place
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -229,8 +257,20 @@ def _placed(order: Order, work: Path, record: dict) -> dict:
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
             raise
-        return finished(order.out, order.cell) or record
+        first = finished(order.out, order.cell)
+        if first is not None:
+            return first
+        put_aside(order.out, order.cell)  # someone has damaged it
+        result.rename(place)
     return record
+
+
+def put_aside(out: Path, cell: Cell) -> None:
+    """Move the folder of a run out of the way of one that is to take its place."""
+    kept = out / "superseded" / cell.place.relative_to("runs")
+    number = 1 + sum(1 for _ in kept.parent.glob(f"{glob.escape(kept.name)}.*"))
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    (out / cell.place).rename(kept.with_name(f"{kept.name}.{number}"))
 
 
 def _with_claims(order: Order, work: Path, result: Path, record: dict) -> dict:
@@ -247,6 +287,15 @@ def _with_claims(order: Order, work: Path, result: Path, record: dict) -> dict:
         fault = Fault("refused", None, "", "CodeChanged", message)
         return record | {"state": "failed", "error": asdict(fault)}
     return record
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, a text without the keys that it may hold."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _write(target, source.read_text())
+    except ValueError:  # no text
+        shutil.copyfile(source, target)
 
 
 def _write(path: Path, text: str) -> None:
@@ -299,6 +348,9 @@ class _Watch:
         while not self._over.wait(SECONDS_BETWEEN_LOOKS):
             children = own.children(recursive=True)
             used = sum(_memory(child) for child in children)
+            if used > self.limit:
+                # forked workers share what they have not written to; each look at it takes long
+                used = sum(_own_share(child) for child in children)
             self.peak = max(self.peak, used)
             if used > self.limit:
                 self._stopped_at = used
@@ -312,3 +364,11 @@ def _memory(process: psutil.Process) -> int:
         return process.memory_info().rss
     except psutil.Error:
         return 0
+
+
+def _own_share(process: psutil.Process) -> int:
+    """Return the memory of a process, with its share of what it has in common with others."""
+    try:
+        return getattr(process.memory_full_info(), "pss", 0) or _memory(process)
+    except psutil.Error:
+        return _memory(process)

@@ -67,7 +67,7 @@ def sweep(
     out: Annotated[Path | None, typer.Option(help="folder of the sweep")] = None,
     cpus: Annotated[float, typer.Option(help="processors of a run")] = 1.0,
     gpus: Annotated[float, typer.Option(help="graphics cards of a run")] = 0.0,
-    memory: Annotated[float, typer.Option(help="memory of a run, GB; more stops it")] = 4.0,
+    memory: Annotated[float, typer.Option(help="memory of a run, GB; more stops it")] = 6.0,
     jobs: Annotated[int | None, typer.Option(min=1, help="runs at a time at most")] = None,
     address: Annotated[str | None, typer.Option(help="of a Ray cluster: auto, HOST:PORT")] = None,
     retry_failed: Annotated[bool, typer.Option(help="make failed runs again")] = False,

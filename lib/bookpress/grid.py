@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,11 +75,12 @@ def cells(
         There is no chapter, a file cannot be read, an axis is malformed, or an axis is of no
         chapter of the sweep.
     """
-    named = {path: results.chapter_of(path) for path in files if path.is_file()}
+    named = {path: _chapter_of(path) for path in files if path.is_file()}
     wanted = [book.chapter(c) for c in [*chapters, *(c for c in named.values() if c)]]
     if not wanted:
         raise BookError("Say which chapter: bookpress sweep 05 -p seed=0..4")
     texts = [_split_pair(book, pair) for pair in pairs]
+    _check_once(pairs)
     strange = {chapter for chapter, _, _ in texts if chapter} - set(wanted)
     if strange:
         raise BookError(f"-p names {', '.join(strange)}, which this sweep does not run.")
@@ -125,6 +127,22 @@ def check(found: Sequence[Cell]) -> None:
     )
 
 
+def _chapter_of(path: Path) -> str | None:
+    try:
+        return results.chapter_of(path)
+    except UnicodeDecodeError as error:
+        raise BookError(f"{path} is no text ({error}): a parameter file is YAML.") from error
+
+
+def _check_once(pairs: Sequence[str]) -> None:
+    names = [pair.partition("=")[0] for pair in pairs]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise BookError(
+            f"-p names {', '.join(twice)} more than once: write its values in one, -p name=a,b."
+        )
+
+
 def _split_pair(book: Book, pair: str) -> tuple[str | None, str, str]:
     name, equals, text = pair.partition("=")
     chapter, colon, inner = name.rpartition(":")
@@ -161,7 +179,7 @@ def _parsed(parameter: Parameter, word: str) -> list[object]:
     if bounds is None or parameter.type not in (int, float):
         return [parameter.parse(word)]
     low, high, step = (parameter.parse(x) for x in (*bounds.groups()[:2], bounds[3] or "1"))
-    if not step > 0 or low > high:
+    if not step > 0 or low > high or not math.isfinite(high - low + step):
         raise BookError(f"{parameter.name}={word}: write low..high or low..high..step, step > 0.")
     count = int((high - low) / step + 1e-9) + 1
     if count > MOST_RUNS:
@@ -172,10 +190,14 @@ def _parsed(parameter: Parameter, word: str) -> list[object]:
 
 def _file_axes(declared: Mapping[str, Parameter], path: Path) -> Axes:
     """Return the values of each parameter of a file; a list is an axis."""
-    return {
-        name: list(value) if _is_axis(declared.get(name), value) else [value]
-        for name, value in from_file(path).items()
-    }
+    axes: Axes = {}
+    for name, value in from_file(path).items():
+        if not isinstance(name, str):
+            raise BookError(f"{path}: {name!r} is no name of a parameter; write name: value.")
+        axes[name] = list(value) if _is_axis(declared.get(name), value) else [value]
+        if not axes[name]:
+            raise BookError(f"{path}: {name} is a list of nothing; write the values of the axis.")
+    return axes
 
 
 def _is_axis(parameter: Parameter | None, value: object) -> bool:
@@ -197,6 +219,8 @@ def _cell(
         declarations.check(given, declared, chapter)
     except ParameterError as error:
         fault = (f"{path.name}: " if path else "") + str(error).removeprefix(f"{chapter}: ")
+    # in the order of the chapter, so that a run has one name however it was asked for
+    given = {k: given[k] for k in [*defaults, *given] if k in given}
     given = {k: v for k, v in given.items() if k not in defaults or v != defaults[k]}
     return Cell(chapter, _run_name(given, values), given, values, fault)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import importlib
 import json
@@ -31,6 +32,7 @@ SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_LINES = 30.0
 # Ray keeps results in it, which are small here; the memory is the runs'
 OBJECT_STORE_BYTES = 80_000_000
+UNWRITABLE = (errno.EACCES, errno.EEXIST, errno.ENOTDIR, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Resources:
 
     cpus: float = 1.0
     gpus: float = 0.0
-    memory_gb: float = 4.0
+    memory_gb: float = 6.0
 
     def __post_init__(self) -> None:
         if not self.cpus > 0 or not self.memory_gb > 0 or self.gpus < 0:
@@ -122,8 +124,7 @@ def run(book: Book, cells: Sequence[Cell], out: Path, options: Options) -> Count
         The user, or a signal to end, stopped it. Runs that had ended are kept.
     """
     tracking.check(options.track)
-    out.mkdir(parents=True, exist_ok=True)
-    with _sole_owner(out), _room(out):
+    with _room(out), _sole_owner(out):
         shutil.rmtree(out / "work", ignore_errors=True)
         sweep = _Sweep(book, out, options, _manifest(book, cells, out, options))
         sweep.refuse()
@@ -186,10 +187,7 @@ class _Sweep:
         record = self.records[cell.place]
         if record is None or record["state"] != "failed":
             return
-        kept = self.out / "superseded" / cell.place.relative_to("runs")
-        number = 1 + sum(1 for _ in kept.parent.glob(f"{kept.name}.*"))
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        (self.out / cell.place).rename(kept.with_name(f"{kept.name}.{number}"))
+        one.put_aside(self.out, cell)
         self.records[cell.place] = None
 
     def counts(self) -> Counter[str]:
@@ -204,7 +202,8 @@ class _Sweep:
             tracking.track(folder, sweep=self.manifest["name"], to=self.options.track)
         if not cells:
             return
-        with _ray_running(self.options) as ray:
+        # twice, for Ray puts its own way of ending in place as it begins
+        with _ended_by_signals(), _ray_running(self.options) as ray:
             _check_capacity(ray, self.options.resources)
             with _ended_by_signals(), self._bar(len(self.cells)) as bar:
                 _Rounds(self, ray, cells, bar).go()
@@ -324,7 +323,7 @@ def _manifest(book: Book, cells: Sequence[Cell], out: Path, options: Options) ->
         "commit": book.commit(),
         "lock_hash": book.lock_hash(),
         "resources": asdict(options.resources),
-        "chapters": {c: {"code_hash": book.code_hash(c)} for c in chapters},
+        "chapters": {c: {"code_hash": _code_hash(book, c)} for c in chapters},
         "runs": [asdict(cell) for cell in cells],
     }
     if path.exists():
@@ -334,12 +333,22 @@ def _manifest(book: Book, cells: Sequence[Cell], out: Path, options: Options) ->
     return new
 
 
+def _code_hash(book: Book, chapter: str) -> str:
+    try:
+        return book.code_hash(chapter)
+    except SyntaxError as error:
+        raise BookError(
+            f"{chapter}, or what it imports, is not Python ({error.msg}: "
+            f"{(error.text or '').strip()!r}): mend it, or leave the chapter out."
+        ) from error
+
+
 def _read_manifest(path: Path) -> dict:
     try:
         old = json.loads(path.read_text())
         if old["version"] == VERSION:
             return old
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         pass
     raise BookError(
         f"{path} is not a manifest of this version: give another folder with --out, or move it."
@@ -356,7 +365,9 @@ def _joined(old: dict, new: dict, accept_changes: bool) -> dict:
             "its runs would not compare. Begin another with --out, or mix them all the same with "
             "--accept-changes; each run keeps the hash of its code."
         )
-    runs = {(r["chapter"], r["run"]): r for r in [*old["runs"], *new["runs"]]}
+    # what was refused before comes again only if it is asked for again
+    kept = [r for r in old["runs"] if not r["fault"]]
+    runs = {(r["chapter"], r["run"]): r for r in [*kept, *new["runs"]]}
     return new | {"chapters": old["chapters"] | new["chapters"], "runs": list(runs.values())}
 
 
@@ -373,6 +384,7 @@ def _data(book: Book, parameters: Mapping[str, object]) -> Iterator[dict]:
 @contextmanager
 def _sole_owner(out: Path) -> Iterator[IO[str]]:
     """Let no other sweep work in this folder; the system takes the lock off a process that dies."""
+    out.mkdir(parents=True, exist_ok=True)
     with (out / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -385,16 +397,28 @@ def _sole_owner(out: Path) -> Iterator[IO[str]]:
 
 @contextmanager
 def _room(out: Path) -> Iterator[None]:
-    """Say of a full disk that it is full, and what to do."""
+    """Say of a full disk that it is full, of a folder that it is closed, and what to do."""
     try:
         yield
     except OSError as error:
+        if error.errno in UNWRITABLE and _leads_to(out, error.filename):
+            raise BookError(
+                f"{out} must be a folder that can be written to ({error}): give another with --out."
+            ) from error
         if error.errno not in one.FULL:
             raise
         raise BookError(
             f"The disk of {out} is full. Runs that had ended are kept: free some space and call "
             "the same command again."
         ) from None
+
+
+def _leads_to(out: Path, name: object) -> bool:
+    """Whether a path lies in the folder of the sweep, or is on the way to it."""
+    if not isinstance(name, str):
+        return False
+    path, folder = Path(name).resolve(), out.resolve()
+    return path.is_relative_to(folder) or folder.is_relative_to(path)
 
 
 @contextmanager
@@ -469,4 +493,3 @@ def _check_capacity(ray: ModuleType, wanted: Resources) -> None:
         f"{largest['GPU']:g} and {largest['memory'] / 1e9:.1f} GB. Ask for less with --cpus, "
         "--gpus or --memory."
     )
-
