@@ -127,8 +127,8 @@ class TestOneMachine:
         told = CliRunner().invoke(cli.app, ["results", "--jobs", "2"])
         assert told.exit_code == 0, told.output
         kept = json.loads((book.results / "across_seeds" / "01_ends.json").read_text())
-        assert kept["seeds"] == [4, 2, 9]
-        assert kept["claims"]["draw"]["values"] == [4, 2, 9]
+        assert kept["seeds"] == [2, 4, 9]
+        assert kept["claims"]["draw"]["values"] == [2, 4, 9]
 
     def test_a_run_that_was_refused_is_forgotten_once_its_file_is_mended(self, cluster, book):
         path = book.notebooks / "params" / "a.yaml"
@@ -246,6 +246,16 @@ class TestOptions:
     def test_resources_are_checked(self, wrong, message):
         with pytest.raises(BookError, match=message):
             sweep.Resources(**wrong)
+
+    def test_an_interruption_says_what_is_kept(self, original, monkeypatch):
+        def stop(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.chdir(original.root)
+        monkeypatch.setattr(sweep, "run", stop)
+        told = CliRunner().invoke(cli.app, ["sweep", "01"])
+        assert told.exit_code == 130
+        assert "What had ended is kept" in told.output
 
     def test_a_folder_without_a_sweep_has_no_summary(self, tmp_path, original):
         with pytest.raises(BookError, match="holds no sweep"):

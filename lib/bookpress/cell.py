@@ -30,6 +30,8 @@ SECONDS_BETWEEN_LOOKS = 0.25
 # What tells Ray of the sweep's own machines; a chapter may begin a Ray for itself.
 OF_RAY = ("RAY_ADDRESS", "RAY_OVERRIDE_RESOURCES")
 FULL = (errno.ENOSPC, errno.EDQUOT)
+# As libraries that write files say it, whatever the kind of their errors.
+SAID_OF_FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 
 
 class DiskFull(OSError):
@@ -208,10 +210,8 @@ def _fault(book: Book, job: run.Job, work: Path) -> Fault | None:
 
 def _check_room(fault: Fault | None) -> None:
     """A cell that found the disk full says nothing about its run."""
-    if fault is not None and fault.name == "OSError":
-        for code in FULL:
-            if f"[Errno {code}]" in fault.message:
-                raise OSError(code, os.strerror(code))
+    if fault is not None and any(words in fault.message for words in SAID_OF_FULL):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextlib.contextmanager
@@ -278,6 +278,8 @@ def _with_claims(order: Order, work: Path, result: Path, record: dict) -> dict:
     job = run.Job(order.cell.chapter, order.cell.given, order.cell.run)
     made = run.claims_file(job, work)
     if not made.exists():
+        if record["error"] is None:  # a chapter may record nothing
+            _write(result / "claims.json", json.dumps({"claims": []}) + "\n")
         return record
     text = made.read_text()
     _write(result / "claims.json", text)

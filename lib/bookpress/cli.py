@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -97,7 +99,8 @@ def sweep(
         track=tuple(track or ()),
     )
     target = out or book.root / "runs" / f"sweep-{grid.name(cells)}"
-    counts = sweeps.run(book, cells, target, options)
+    with _stoppable():
+        counts = sweeps.run(book, cells, target, options)
     for fault in tracking.faults(target, options.track):
         typer.echo(fault, err=True)
     typer.echo(
@@ -121,7 +124,8 @@ def results(
     book = Book.find()
     target = out or book.root / "runs" / "across-seeds"
     options = sweeps.Options(address=address, jobs=jobs, retry_failed=retry_failed)
-    sweeps.run(book, seeds.cells(book), target, options)
+    with _stoppable():
+        sweeps.run(book, seeds.cells(book), target, options)
     for path in seeds.summarise(book, target):
         typer.echo(_shown(path, book))
 
@@ -182,6 +186,16 @@ def links() -> None:
     typer.echo("every link answers")
 
 
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Say what an interruption leaves behind."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("Stopped. What had ended is kept; the same command goes on.", err=True)
+        raise typer.Exit(130) from None
+
+
 def main() -> None:
     """Run the command line; an expected failure is one message on stderr and exit code 1."""
     try:
@@ -189,9 +203,6 @@ def main() -> None:
     except (BookError, ParameterError) as error:
         typer.echo(str(error), err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("Stopped. What was finished is kept; the same command goes on.", err=True)
-        sys.exit(130)
 
 
 def joined(words: list[str]) -> list[str]:

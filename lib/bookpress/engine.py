@@ -19,6 +19,7 @@ __all__ = ["CellError", "Fault", "KernelDied", "fault", "run_cells"]
 
 SECONDS_BETWEEN_LINES = 15.0
 LINES_OF_SOURCE = 5
+LONGEST_MESSAGE = 2000
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,10 @@ def fault(error: CellError | KernelDied, executed: Path) -> Fault:
     """Return which cell failed, how it begins, and how it failed."""
     if isinstance(error, CellError):
         source = _first_lines(error.source)
-        return Fault("error", error.cell_index + 1, source, error.ename, error.evalue)
+        message = error.evalue
+        if len(message) > LONGEST_MESSAGE:
+            message = f"{message[:LONGEST_MESSAGE]} … (the notebook has all of it)"
+        return Fault("error", error.cell_index + 1, source, error.ename, message)
     cells = nbformat.read(executed, as_version=4).cells
     begun = [k for k, c in enumerate(cells) if c.metadata.get("papermill", {}).get("start_time")]
     place = begun[-1] if begun else 0

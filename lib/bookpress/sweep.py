@@ -316,7 +316,8 @@ def _in_worker(order: one.Order) -> dict:
 def _manifest(book: Book, cells: Sequence[Cell], out: Path, options: Options) -> dict:
     """Return what the sweep is, with what the folder holds already, and keep it there."""
     path = out / "sweep.json"
-    chapters = dict.fromkeys(cell.chapter for cell in cells)
+    old = _read_manifest(path) if path.exists() else None
+    chapters = dict.fromkeys([*(old["chapters"] if old else ()), *(c.chapter for c in cells)])
     new = {
         "version": VERSION,
         "name": out.resolve().name,
@@ -326,8 +327,8 @@ def _manifest(book: Book, cells: Sequence[Cell], out: Path, options: Options) ->
         "chapters": {c: {"code_hash": _code_hash(book, c)} for c in chapters},
         "runs": [asdict(cell) for cell in cells],
     }
-    if path.exists():
-        new = _joined(_read_manifest(path), new, options.accept_changes)
+    if old:
+        new = _joined(old, new, options.accept_changes)
     new["axes"] = grid.axes([_cell_of(entry) for entry in new["runs"]])
     notebooks.replace(path, json.dumps(new, indent=1, default=str) + "\n")
     return new
@@ -351,14 +352,13 @@ def _read_manifest(path: Path) -> dict:
     except (ValueError, KeyError, TypeError):
         pass
     raise BookError(
-        f"{path} is not a manifest of this version: give another folder with --out, or move it."
+        f"{path} is damaged, or not a manifest of this version: give another folder with --out."
     )
 
 
 def _joined(old: dict, new: dict, accept_changes: bool) -> dict:
     """Return a manifest of the runs of both; refuse to mix runs of different code."""
-    both = {c: h for c, h in old["chapters"].items() if c in new["chapters"]}
-    changed = [c for c, told in both.items() if told != new["chapters"][c]]
+    changed = [c for c, told in old["chapters"].items() if told != new["chapters"][c]]
     if changed and not accept_changes:
         raise BookError(
             f"The code, or the lock, has changed since this sweep began (of {', '.join(changed)}): "
@@ -368,7 +368,7 @@ def _joined(old: dict, new: dict, accept_changes: bool) -> dict:
     # what was refused before comes again only if it is asked for again
     kept = [r for r in old["runs"] if not r["fault"]]
     runs = {(r["chapter"], r["run"]): r for r in [*kept, *new["runs"]]}
-    return new | {"chapters": old["chapters"] | new["chapters"], "runs": list(runs.values())}
+    return new | {"runs": list(runs.values())}
 
 
 def _cell_of(entry: Mapping[str, object]) -> Cell:

@@ -27,7 +27,8 @@ def pace(out: Path, runs: Sequence[Found]) -> list[tuple[str, str]]:
     if reports:
         told.append(("on processors", duration(busy)))
     if reports and clock:
-        told.append(("runs an hour", f"{3600 * len(reports) / clock:.3g}"))
+        hourly = 3600 * len(reports) / clock
+        told.append(("runs an hour", f"{hourly:.3g}" if hourly < 1000 else f"{hourly:,.0f}"))
     return told
 
 
