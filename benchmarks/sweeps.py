@@ -1,12 +1,13 @@
 """A sweep beside papermill alone: the same runs one after another, and side by side.
 
-    python benchmarks/sweeps.py [--runs 24] [--out sweeps.json] [--folder FOLDER]
+    python benchmarks/sweeps.py [--runs 24] [--alone 24] [--out sweeps.json] [--folder FOLDER]
 
 Half of the runs are of chapter 03b, half of 05b, both small, over seeds. "papermill" calls the
 command papermill once a run, as a loop of the shell would, with the threads that each library
-takes by itself. "sweep" is `bookpress sweep`, the start of Ray included, with one thread a run.
-What a run costs beyond its cells is its duration less what papermill notes of its cells: the start
-of a kernel, reading and writing. "idle" is the share of the processors' time that no run had.
+takes by itself; with fewer runs of it than of the sweep, its time is scaled up. "sweep" is
+`bookpress sweep`, the start of Ray included, with one thread a run. What a run costs beyond its
+cells is its duration less what papermill notes of its cells: the start of a kernel, reading and
+writing. "idle" is the share of the processors' time that no run had.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
-    "03b_it_geometry": {"n_pictures": 1024, "n_passes": 1, "n_random": 2, "n_resamples": 100},
-    "05b_deconvolution": {"n_neurons": 10, "n_resamples": 100},
+    "03b_it_geometry": {"n_pictures": 256, "n_passes": 1, "n_random": 2, "n_resamples": 100},
+    "05b_deconvolution": {"n_resamples": 100},
 }
 
 
@@ -87,16 +88,18 @@ def main() -> None:
     """Measure, print, and keep."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=24)
+    parser.add_argument("--alone", type=int, default=24)
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "benchmark-sweeps")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     shutil.rmtree(given.folder, ignore_errors=True)
     swept = side_by_side(given.runs, given.folder / "sweep")
     table = overheads(given.folder / "sweep")
-    alone = one_after_another(given.runs, given.folder / "papermill")
+    alone = one_after_another(given.alone, given.folder / "papermill") * given.runs / given.alone
     busy = table["run_s"].sum() / (swept * (os.cpu_count() or 1))
     told = {
         "runs": len(table),
+        "papermill_runs": given.alone,
         "papermill_s": round(alone, 1),
         "sweep_s": round(swept, 1),
         "ratio": round(alone / swept, 2),
