@@ -18,7 +18,7 @@ papermill = pytest.importorskip("papermill", reason="needs the press")
 from papermill.exceptions import PapermillExecutionError  # noqa: E402
 
 from bookpress import cli, notebooks, real, results, run, site, tasks  # noqa: E402
-from bookpress.book import Book, BookError, code_cells  # noqa: E402
+from bookpress.book import Book, BookError, code_cells, telling_cells  # noqa: E402
 from bookpress.parameters import ParameterError  # noqa: E402
 
 
@@ -318,7 +318,22 @@ class TestBookOfFiles:
     def test_code_cells_are_code_alone(self):
         header = "# ---\n# header\n# ---\n\n# %% [markdown]\n# prose\n\n"
         script = header + "# %% tags=['x']\na = 1\n\n# %%\nb = 2"
-        assert code_cells(script) == "a = 1\nb = 2"
+        assert code_cells(script) == ["a = 1", "b = 2"]
+
+    def test_what_follows_the_last_number_does_not_count(self, tiny_book):
+        script = tiny_book.notebooks / "01_tiny.py"
+        before = tiny_book.code_hash("01_tiny")
+        (tiny_book.root / "lib" / "views.py").write_text("x = 1\n")
+        script.write_text(script.read_text() + "\n# %%\nimport views\n\nviews.x\n")
+        assert tiny_book.code_hash("01_tiny") == before
+        script.write_text(script.read_text() + "\n# %%\nrun.quote(late=views.x)\n")
+        changed = tiny_book.code_hash("01_tiny")
+        assert changed != before
+        (tiny_book.root / "lib" / "views.py").write_text("x = 2\n")
+        assert tiny_book.code_hash("01_tiny") != changed
+
+    def test_without_numbers_all_cells_count(self):
+        assert telling_cells("# header\n\n# %%\na = 1\n\n# %%\nb = 2") == "a = 1\nb = 2"
 
     def test_stale_runs_are_marked(self, tiny_book):
         run.execute(tiny_book, run.job(tiny_book, "01", {}), tiny_book.chapters / "01_tiny.ipynb")

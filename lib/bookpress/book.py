@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import re
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -132,11 +133,12 @@ class Book:
     def code_hash(self, chapter: str) -> str:
         """Return the content hash of what a chapter's numbers depend on.
 
-        That is the code cells of its notebook (not its prose), the lock, and those files of the
-        library that its imports lead to.
+        That is the code cells of its notebook up to the last that records or quotes one (what comes
+        after them, views and exercises, changes none), the lock, and those files of the library
+        that the imports of these cells lead to. Prose does not count.
         """
         folders = [self.root / str(f) for f in self.settings.get("library", ["lib"])]
-        code = code_cells((self.notebooks / f"{chapter}.py").read_text())
+        code = telling_cells((self.notebooks / f"{chapter}.py").read_text())
         library = content_hash(imports.reached([code], folders))
         return digest(library, self.lock_hash(), code)
 
@@ -182,8 +184,15 @@ def content_hash(paths: Iterable[Path]) -> str:
     return total.hexdigest()[:16]
 
 
-def code_cells(script: str) -> str:
-    """Return the code cells of a percent script, without markdown cells and cell markers."""
+def code_cells(script: str) -> list[str]:
+    """Return the code cells of a percent script, without cell markers."""
     cells = script.split("\n# %%")[1:]
     code = [cell.partition("\n")[2] for cell in cells if not cell.lstrip().startswith("[markdown]")]
-    return "\n".join(text.strip() for text in code)
+    return [text.strip() for text in code]
+
+
+def telling_cells(script: str) -> str:
+    """Return the code cells up to the last that records or quotes; all, if none does."""
+    cells = code_cells(script)
+    telling = [k for k, cell in enumerate(cells, 1) if re.search(r"\brun\.(record|quote)\(", cell)]
+    return "\n".join(cells[: telling[-1]] if telling else cells)
