@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,30 @@ def real_data():
         return file
 
     return path
+
+
+@pytest.fixture(scope="session")
+def start_ray(tmp_path_factory):
+    """Return a callable that starts Ray as it is told, and skips the test where Ray will not.
+
+    Two that start at the same moment may choose the same port, and either fails: so one worker
+    starts at a time, and tries again. What Ray then says is in the reason of the skip.
+    """
+    lock = tmp_path_factory.getbasetemp().parent / "ray.lock"
+
+    def start(begin):
+        failed = []
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            for attempt in range(3):
+                time.sleep(2 * attempt)
+                try:
+                    return begin()
+                except Exception as error:  # Ray raises all kinds
+                    failed.append(repr(error))
+        pytest.skip(f"Ray did not start on this machine: {failed}")
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -28,14 +28,23 @@ SMALL = sweep.Resources(cpus=1, memory_gb=0.7)
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(start_ray):
     """Ray on one machine, to which others can be added."""
-    made = importlib.import_module("ray.cluster_utils").Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 2, "object_store_memory": sweep.OBJECT_STORE_BYTES},
-    )
     ray = importlib.import_module("ray")
-    ray.init(address=made.address, log_to_driver=False, logging_level="error")
+    head = {"num_cpus": 2, "object_store_memory": sweep.OBJECT_STORE_BYTES}
+
+    def begin():
+        made = importlib.import_module("ray.cluster_utils").Cluster(
+            initialize_head=True, head_node_args=head
+        )
+        try:
+            ray.init(address=made.address, log_to_driver=False, logging_level="error")
+        except Exception:
+            made.shutdown()
+            raise
+        return made
+
+    made = start_ray(begin)
     yield made
     ray.shutdown()
     made.shutdown()

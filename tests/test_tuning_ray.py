@@ -71,19 +71,21 @@ def taken(diary):
 
 
 @pytest.fixture(scope="module")
-def ray():
+def ray(start_ray):
     """Ray, running; what it warns of is not for us to judge, its start takes long."""
     pytest.importorskip("ray", reason="needs the extra [ray]")
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patched:
         warnings.simplefilter("ignore")
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
         started = importlib.import_module("ray")
-        try:
-            started.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-        except Exception as error:
-            if "timed out during startup" in str(error):
-                pytest.skip("Ray did not start in time on this machine, which is busy")
-            raise
+
+        def begin():
+            started.shutdown()
+            started.init(
+                address="local", num_cpus=2, include_dashboard=False, log_to_driver=False
+            )
+
+        start_ray(begin)
         yield started
         started.shutdown()
         gc.collect()  # what it leaves to the collector is not for other tests to judge

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from bookpress.grid import Cell
 
 VERSION = 1
 MOST_ATTEMPTS = 3
+MOST_STARTS = 3
+SECONDS_BETWEEN_STARTS = 2.0
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_LINES = 30.0
 # Ray keeps results in it, which are small here; the memory is the runs'
@@ -452,23 +455,32 @@ def _ray_running(options: Options) -> Iterator[ModuleType]:
         yield ray
         return
     address = options.address or os.environ.get("RAY_ADDRESS") or "local"
-    here = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    try:
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level="error",
-            **(here if address == "local" else {}),
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise BookError(
-            f"Ray did not start, or does not answer ({address}): {error} `ray status` tells of a "
-            "running cluster; without --address one begins here."
-        ) from error
+    _start(ray, address)
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _start(ray: ModuleType, address: str) -> None:
+    """Join a cluster, or begin one here, which may take more than one attempt.
+
+    Two that begin at the same moment may choose the same port.
+    """
+    here = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    more = here if address == "local" else {}
+    for left in reversed(range(MOST_STARTS if address == "local" else 1)):
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="error", **more)
+            return
+        except Exception as error:  # of any class: Ray raises bare ones too
+            ray.shutdown()
+            if not left:
+                raise BookError(
+                    f"Ray did not start, or does not answer ({address}): {error} `ray status` "
+                    "tells of a running cluster; without --address one begins here."
+                ) from error
+            time.sleep(SECONDS_BETWEEN_STARTS)
 
 
 def _imported() -> ModuleType:
