@@ -54,7 +54,7 @@ def picture(explorer):
 @pytest.fixture
 def explore(monkeypatch):
     """Make an explorer that draws no pixels, choose a site and a layer; return its axes too."""
-    figures_made, view = [], layer_widgets._view
+    figures_made, view = [], layer_widgets.View
 
     def keep(figure, *others):
         figures_made.append(figure)
@@ -66,7 +66,7 @@ def explore(monkeypatch):
         controls(explorer)["Layer"].value = LAYER
         return explorer, figures_made[-1].axes
 
-    monkeypatch.setattr(layer_widgets, "_view", keep)
+    monkeypatch.setattr(layer_widgets, "View", keep)
     monkeypatch.setattr(widgets, "_png", lambda _figure: b"")
     return explore
 
@@ -114,10 +114,11 @@ def test_sorting_keeps_the_site_and_orders_the_others_by_ceiling(shown, explore)
 def test_curves_are_those_of_the_site_beside_the_medians(shown, explore):
     scores, _, ceiling, *_ = shown
     _, (left, *_) = explore(*shown)
-    level, *lines, mark = left.lines
+    level, *lines, mark, ring = left.lines
     assert left.get_title() == "site 4, ceiling 0.70"
     assert list(level.get_ydata()) == [ceiling[SITE]] * 2
     assert list(mark.get_xdata()) == [LAYER] * 2
+    assert ring.get_xydata().tolist() == [[LAYER, scores["trained"][LAYER, SITE]]]
     expected = [values[:, SITE] for values in scores.values()]
     expected += [np.median(values, axis=1) for values in scores.values()]
     assert np.array_equal([line.get_ydata() for line in lines], expected)
@@ -182,7 +183,7 @@ def test_images_with_the_highest_responses_are_shown_from_the_highest(shown, exp
             assert (joined[:, 1:-1, 3] == 255).all()
             assert np.array_equal(joined[:, 1:-1, :3], np.round(255 * image).transpose(1, 2, 0))
     assert [ax.get_title() for ax in (predicted, recorded)] == [
-        "highest predicted", "highest recorded"
+        "highest predicted (a.u.)", "highest recorded (a.u.)"
     ]  # fmt: skip
 
 

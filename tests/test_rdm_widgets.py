@@ -9,6 +9,7 @@ from scipy.stats import kendalltau, pearsonr, spearmanr
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from visualcortex import figures, rdm_widgets, widgets
@@ -33,7 +34,7 @@ def shown():
 @pytest.fixture
 def explore(monkeypatch):
     """Make an explorer that draws no pixels, choose the second of each; return its axes too."""
-    figures_made, view = [], rdm_widgets._view
+    figures_made, view = [], rdm_widgets.View
 
     def keep(figure, *others):
         figures_made.append(figure)
@@ -47,7 +48,7 @@ def explore(monkeypatch):
             controls(explorer)["Picture"].value = PICTURE
         return explorer, figures_made[-1].axes
 
-    monkeypatch.setattr(rdm_widgets, "_view", keep)
+    monkeypatch.setattr(rdm_widgets, "View", keep)
     monkeypatch.setattr(widgets, "_png", lambda _figure: b"")
     monkeypatch.setattr(Figure, "draw_without_rendering", lambda _figure: None)
     return explore
@@ -102,7 +103,7 @@ def test_each_control_changes_the_picture_and_back(shown, control, value):
 def test_without_images_there_is_no_picture_to_choose(shown, explore):
     explorer, axes = explore(*shown[:3])
     assert set(controls(explorer)) == {"Model", "Target"}
-    assert len(axes) == 3
+    assert len(axes) == 4
 
 
 def test_matrices_are_ranks_sorted_by_group_with_lines_between(shown, explore):
@@ -145,13 +146,17 @@ def test_a_diagonal_of_nan_counts_as_none(shown, explore):
     # no two pairs are equal here, so that tau-a is tau-b
     [("spearman", spearmanr), ("pearson", pearsonr), ("kendall_tau_a", kendalltau)],
 )
-def test_pairs_and_their_correlation_are_those_chosen(shown, explore, method, oracle):
+def test_agreements_and_pairs_are_those_of_the_target(shown, explore, method, oracle):
     models, targets, *_ = shown
-    _, (_, _, right, *_) = explore(*shown, method=method)
+    _, (_, _, level, right, *_) = explore(*shown, method=method)
     x, y = pairs(models["b"]), pairs(targets["people"])
+    expected = [oracle(pairs(model), y)[0] for model in models.values()]
+    assert np.allclose(level.collections[1].get_offsets(), np.c_[expected, [0, 1]])
+    assert level.get_title() == f"agreement {expected[1]:.2f}"
+    assert level.get_xlabel() == f"correlation ({method})"
+    assert [text.get_text() for text in level.get_yticklabels()] == ["a", "b"]
+    assert not level.patches[0].get_visible()
     assert np.array_equal(right.lines[0].get_xydata(), np.stack([x, y], axis=1))
-    assert right.texts[0].get_text() == f"correlation ({method}): {oracle(x, y)[0]:.3f}"
-    assert right.get_title() == ""
     labels = right.get_xlabel(), right.get_ylabel()
     assert labels == ("dissimilarity, b", "dissimilarity, people")
     for (low, high), values in ((right.get_xlim(), x), (right.get_ylim(), y)):
@@ -159,10 +164,58 @@ def test_pairs_and_their_correlation_are_those_chosen(shown, explore, method, or
         assert high > values.max()
 
 
+KNOWN = {
+    "monkey": {"a": (0.2, 0.1, 0.3), "b": (0.4, 0.3, 0.5), "other": (0.9, 0.9, 0.9)},
+    "people": {"a": (-0.1, -0.2, 0.1), "b": (0.6, 0.55, 0.7)},
+}
+
+
+def test_intervals_and_ceilings_that_are_given_are_shown(shown, explore):
+    explorer, (_, _, level, *_) = explore(*shown, agreement=KNOWN, ceiling={"people": (0.7, 0.8)})
+    bars, dots = level.collections
+    assert level.get_title() == "agreement 0.60 (0.55 to 0.70)"
+    assert np.allclose(bars.get_segments(), [[(-0.2, 0), (0.1, 0)], [(0.55, 1), (0.7, 1)]])
+    assert np.allclose(dots.get_offsets(), [(-0.1, 0), (0.6, 1)])
+    colours = [to_hex(colour) for colour in dots.get_facecolor()]
+    assert colours == [figures.CHANCE, figures.GENERATED]
+    band, before = level.patches[0], level.get_xlim()
+    assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx((0.7, 0.8))
+    assert band.get_visible()
+    assert before[0] < -0.2
+    assert before[1] > 0.8
+    controls(explorer)["Target"].value = "monkey"
+    assert level.get_title() == "agreement 0.40 (0.30 to 0.50)"
+    assert not band.get_visible()
+    assert not level.texts[0].get_visible()
+    assert level.get_xlim() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"agreement": {"monkey": KNOWN["monkey"]}},
+            r"none for \[\('a', 'people'\), \('b', 'people'\)\]",
+        ),
+        ({"agreement": {**KNOWN, "people": {"a": (0, 0, 0)}}}, r"none for \[\('b', 'people'\)\]"),
+        (
+            {"agreement": {t: {"a": (0.2, 0.3, 0.4), "b": (0, 0, 0)} for t in KNOWN}},
+            "got 0.2, 0.3, 0.4 for 'a'",
+        ),
+        ({"agreement": {t: {"a": (np.nan,) * 3, "b": (0, 0, 0)} for t in KNOWN}}, "got nan"),
+        ({"ceiling": {"cats": (0.1, 0.2)}}, r"ceilings of \['cats'\]"),
+        ({"ceiling": {"people": (0.3, 0.2)}}, "'people' goes from 0.3 to 0.2"),
+    ],
+)
+def test_agreements_and_ceilings_that_do_not_fit_are_refused(shown, options, message):
+    with pytest.raises(ValueError, match=message):
+        rdm_widgets.rdm_explorer(*shown[:3], **options)
+
+
 def test_many_pairs_are_counted_in_bins(shown, explore, monkeypatch):
     monkeypatch.setattr(rdm_widgets, "MOST_DOTS", N * (N - 1) // 2 - 1)
     models, targets, *_ = shown
-    _, (_, _, right, *_) = explore(*shown)
+    _, (_, _, _, right, *_) = explore(*shown)
     x, y = pairs(models["b"]), pairs(targets["people"])
     counts, columns, rows = np.histogram2d(x, y, bins=rdm_widgets.N_BINS)
     image = right.images[0]
@@ -176,7 +229,7 @@ def test_many_pairs_are_counted_in_bins(shown, explore, monkeypatch):
 def test_the_pictures_most_alike_are_shown_in_their_order(shown, explore):
     models, targets, _, images = shown
     _, axes = explore(*shown)
-    chosen, *alike = axes[3:6]
+    chosen, *alike = axes[4:7]
     assert chosen.get_title() == f"picture {PICTURE}"
     assert [t.get_text() for t in chosen.get_xticklabels()] == [f"{GROUPS[PICTURE]}\n"]
     order = np.arange(N)

@@ -55,7 +55,7 @@ def picture(explorer):
 @pytest.fixture
 def explore(monkeypatch):
     """Make an explorer that draws no pixels, move its controls; return its axes too."""
-    figures_made, view = [], spike_widgets._view
+    figures_made, view = [], spike_widgets.View
 
     def keep(figure, *others):
         figures_made.append(figure)
@@ -67,7 +67,7 @@ def explore(monkeypatch):
             controls(explorer)[name].value = value
         return explorer, figures_made[-1].axes
 
-    monkeypatch.setattr(spike_widgets, "_view", keep)
+    monkeypatch.setattr(spike_widgets, "View", keep)
     monkeypatch.setattr(widgets, "_png", lambda _figure: b"")
     return explore
 

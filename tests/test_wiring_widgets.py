@@ -59,7 +59,7 @@ def picture(explorer):
 @pytest.fixture
 def explore(monkeypatch):
     """Make an explorer that draws no pixels, move its controls; return its axes too."""
-    figures_made, view = [], wiring_widgets._view
+    figures_made, view = [], wiring_widgets.View
 
     def keep(figure, *others):
         figures_made.append(figure)
@@ -71,7 +71,7 @@ def explore(monkeypatch):
             controls(explorer)[name.replace("_", " ")].value = value
         return explorer, figures_made[-1].axes
 
-    monkeypatch.setattr(wiring_widgets, "_view", keep)
+    monkeypatch.setattr(wiring_widgets, "View", keep)
     monkeypatch.setattr(widgets, "_png", lambda _figure: b"")
     return explore
 

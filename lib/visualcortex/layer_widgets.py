@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from visualcortex import figures
-from visualcortex.widgets import _ends, _view
+from visualcortex.widgets import View, _ends
 
 N_BEST = 3
 # edge in pixels that an image is thinned to, about what the screen shows
@@ -142,11 +142,11 @@ class _Predicted:
         margin = 0.05 * (high - low) or 1.0
         ax.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
 
-    def draw_best(self, axes: Sequence[Axes]) -> None:
+    def draw_best(self, axes: Sequence[Axes], unit: str) -> None:
         """Draw the places of the images."""
         for ax, which in zip(axes, ("predicted", "recorded"), strict=True):
             ax.imshow(_side_by_side([self.thumbnails[k] for k in self.recorded_best[:, 0]]))
-            ax.set_title(f"highest {which}", fontsize="medium", fontweight="normal")
+            ax.set_title(f"highest {which} ({unit})", fontsize="medium", fontweight="normal")
             ax.set(yticks=[], aspect="equal")
             ax.tick_params(length=0)
             ax.spines[:].set_visible(False)
@@ -173,13 +173,13 @@ def layer_explorer(
     *,
     quantity: str = "share of variance explained",
     unit: str = "a.u.",
-) -> ipywidgets.VBox:
+) -> View:
     """Choose a site and a layer; see its scores layer by layer, and responses image by image.
 
     The curves show what each network explains of the site, below what is explainable of it, its
-    ceiling. The other side shows every test image: what the chosen layer of the first network
-    predicts, and what was recorded. Axes of responses are the same for all layers of a site; those
-    of scores have the same upper end for all sites.
+    ceiling; a ring is at the chosen layer of the first network. The other side shows every test
+    image: what that layer predicts, and what was recorded. Axes of responses are the same for all
+    layers of a site; those of scores have the same upper end for all sites.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def layer_explorer(
 
     Returns
     -------
-    ipywidgets.VBox
+    View
         The controls and the figure. It starts at the layer whose median over sites is highest.
         Without a running kernel it does nothing: `layer_small_multiples` is for the page.
 
@@ -230,24 +230,27 @@ def layer_explorer(
     sorter = _Sorter(curves.order, controls["place"])
     figure, left, right, below = _axes(images is not None)
     curves.draw(left, 0, quantity)
-    mark = left.axvline(0, color=figures.INK, linewidth=1, zorder=0)
-    figure.legend(loc="outside lower left", ncols=4)
+    line = left.axvline(0, color=figures.EMPTY, linewidth=8, zorder=0)
+    style = {"marker": "o", "markersize": 11, "markerfacecolor": "none", "linestyle": ""}
+    (ring,) = left.plot([0], [0], color=figures.INK, **style)
+    figure.legend(loc="outside upper left", ncols=4)
     predicted.draw(right, unit)
     if below:
-        predicted.draw_best(below)
+        predicted.draw_best(below, unit)
 
     def redraw() -> None:
         """Show what the controls say."""
         site, layer = sorter.site, controls["layer"].value
         curves.update(left, site)
-        mark.set_xdata([layer, layer])
-        predicted.update(right, site, layer)
         name, values = next(iter(curves.scores.items()))
+        line.set_xdata([layer, layer])
+        ring.set_data([layer], [values[layer, site]])
+        predicted.update(right, site, layer)
         right.set_title(f"{name}, {curves.layers[layer]}: score {_said(values[layer, site])}")
         if below:
             predicted.update_best(below, site, layer)
 
-    view = _view(figure, controls, redraw)
+    view = View(figure, controls, redraw)
     view.children[0].children += (sorter.button,)
     return view
 
@@ -345,13 +348,14 @@ class _Sorter:
 
 
 def _axes(with_images: bool) -> tuple[Figure, Axes, Axes, list[Axes]]:
-    """Axes for curves on the left, responses on the right, and images below these."""
+    """Axes for curves on the left, responses on the right, and images below them."""
     # not through pyplot: a notebook would show the figure a second time, and keep it
-    figure = Figure(figsize=(10.4, 5.6 if with_images else 3.8), layout="constrained")
-    ratios = {"width_ratios": [4.2, 3, 3], "height_ratios": [3, 1.1] if with_images else [1]}
-    grid = figure.add_gridspec(1 + with_images, 3, **ratios)
-    left, right = figure.add_subplot(grid[:, 0]), figure.add_subplot(grid[0, 1:])
-    below = [figure.add_subplot(grid[1, k]) for k in (1, 2)] if with_images else []
+    figure = Figure(figsize=(8.8, 5.6 if with_images else 3.8), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    ratios = {"height_ratios": [2.7, 1.3] if with_images else [1]}
+    grid = figure.add_gridspec(1 + with_images, 2, **ratios)
+    left, right = (figure.add_subplot(grid[0, k]) for k in range(2))
+    below = [figure.add_subplot(grid[1, k]) for k in range(2)] if with_images else []
     return figure, left, right, below
 
 

@@ -20,7 +20,7 @@ from scipy.stats import rankdata
 from visualcortex import figures
 from visualcortex.evaluation.representations import METHODS, compare_rdms
 from visualcortex.layer_widgets import _side_by_side, _thumbnails
-from visualcortex.widgets import _view
+from visualcortex.widgets import View, _ends
 
 N_ALIKE = 3
 # more pairs than this are counted in bins, so many along each axis
@@ -96,6 +96,68 @@ class _Groups:
         ax.set(xticks=[], xlabel=AXIS, ylabel=AXIS if named else "", title=title)
 
 
+class _Agreement:
+    """How far each model agrees with each target, and how far any could."""
+
+    def __init__(
+        self,
+        models: Mapping[str, _Matrix],
+        targets: Mapping[str, _Matrix],
+        method: str,
+        given: Mapping[str, Mapping[str, Sequence[float]]] | None,
+        ceiling: Mapping[str, tuple[float, float]],
+    ) -> None:
+        if given is None:
+            compared = _compared(models, targets, method)
+            given = {t: {m: [compared[m, t]] * 3 for m in models} for t in targets}
+        _check_levels(given, ceiling, models, targets)
+        self.models, self.method = list(models), method
+        self.values = {t: np.array([given[t][m] for m in models], float) for t in targets}
+        self.ceiling = {t: tuple(map(float, ends)) for t, ends in ceiling.items()}
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Ends of an axis that holds what is known of all targets."""
+        every = [*self.values.values(), *self.ceiling.values()]
+        return _ends(np.concatenate([np.ravel(values) for values in every]))
+
+    def draw(self, ax: Axes) -> None:
+        """Draw a row a model, the first at the top; what is shown comes with `update`."""
+        rows = np.arange(len(self.models))
+        ax.axvline(0, color=figures.CHANCE, linewidth=1, linestyle=(0, (4, 3)))
+        ax.axvspan(0, 1, color=figures.CEILING, alpha=0.25, linewidth=0)
+        ax.hlines(rows, 0, 0, linewidth=2.4)
+        ax.scatter(0 * rows, rows, edgecolor=figures.PAPER, linewidth=0.8, zorder=3)
+        ax.set_yticks(rows, self.models)
+        ax.set(xlim=self.ends, ylim=(len(rows) - 0.4, -0.6), xlabel=f"correlation ({self.method})")
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+        style = {"color": figures.CEILING, "rotation": 90, "fontsize": "small"}
+        ax.text(0, rows.mean(), "noise ceiling", ha="center", va="center", **style)
+
+    def update(self, ax: Axes, model: str, target: str) -> None:
+        """Show all models against a target, one of them in colour."""
+        values, low, high = self.values[target].T
+        chosen = np.array(self.models) == model
+        colours = np.where(chosen, figures.GENERATED, figures.CHANCE)
+        bars, dots = ax.collections
+        rows = np.arange(len(values))
+        bars.set_segments(np.stack([np.c_[low, rows], np.c_[high, rows]], axis=1))
+        bars.set_color(colours)
+        dots.set_offsets(np.c_[values, rows])
+        dots.set(facecolor=colours, sizes=np.where(chosen, 70, 28))
+        (k,) = np.flatnonzero(chosen)
+        known = f" ({low[k]:.2f} to {high[k]:.2f})" if low[k] < high[k] else ""
+        ax.set_title(f"agreement {values[k]:.2f}{known}")
+        self._update_ceiling(ax, target)
+
+    def _update_ceiling(self, ax: Axes, target: str) -> None:
+        (band,), (name,) = ax.patches, ax.texts
+        lower, upper = self.ceiling.get(target, (0.0, 0.0))
+        band.set(x=lower, width=upper - lower, visible=target in self.ceiling)
+        name.set(x=(lower + upper) / 2, visible=target in self.ceiling)
+
+
 def rdm_explorer(
     models: Mapping[str, np.ndarray],
     targets: Mapping[str, np.ndarray],
@@ -103,15 +165,19 @@ def rdm_explorer(
     *,
     images: np.ndarray | None = None,
     method: str = "spearman",
-) -> ipywidgets.VBox:
-    """Choose a model and a target; see their dissimilarities, pair by pair and picture by picture.
+    agreement: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+    ceiling: Mapping[str, tuple[float, float]] | None = None,
+) -> View:
+    """Choose a model and a target; see their dissimilarities and how far they agree.
 
     Both matrices are shown as ranks over pairs, from 0 (the most alike) to 1, ties at their mean.
-    Beside them stand the dissimilarities themselves, a dot a pair of pictures, or counts of pairs
-    where they are more than 3000. With images, one picture is shown with the three that are most
-    alike to it, by the model and by the target; a small triangle marks its row.
+    Beside them stands the agreement of every model with the target, that of the chosen one in
+    colour, on one axis for all targets; and the dissimilarities themselves, a dot a pair of
+    pictures, or counts of pairs where they are more than 3000. With images, one picture is shown
+    with the three that are most alike to it, by the model and by the target; a small triangle marks
+    its row.
 
-    Bias: the correlation is that of `evaluation.representations.compare_rdms`, pulled to 0 by
+    Bias: the agreement is that of `evaluation.representations.compare_rdms`, pulled to 0 by
     noise in either matrix.
 
     Parameters
@@ -127,10 +193,17 @@ def rdm_explorer(
         The pictures, RGB from 0 to 1. Read once.
     method : str
         How two matrices are compared: "spearman", "pearson" or "kendall_tau_a".
+    agreement : mapping from target to mapping from model to (value, low, high), optional
+        Agreement of each model with each target and the ends of its interval, such as the `models`
+        of `evaluation.representations.rdm_interval`; more models than are shown do no harm. By
+        default what `method` gives for the matrices that are shown, without intervals. Pass it
+        where a target stands for several subjects whose comparisons are averaged.
+    ceiling : mapping from target to (lower, upper), optional
+        Bounds of its noise ceiling, for targets where they are known.
 
     Returns
     -------
-    ipywidgets.VBox
+    View
         The controls and the figure. Without a running kernel it does nothing:
         `rdm_small_multiples` is for the page.
 
@@ -139,7 +212,8 @@ def rdm_explorer(
     ValueError
         If there is no model or target, matrices are not symmetric, finite, and of the same
         pictures, at least three, or do not vary, the diagonal is neither 0 nor NaN, a group is
-        missing, images do not fit or leave 0 ... 1, or the method is unknown.
+        missing, images do not fit or leave 0 ... 1, the method is unknown, or agreements or
+        ceilings are missing, not in order, or of no target.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}; got {method!r}")
@@ -151,14 +225,15 @@ def rdm_explorer(
             "both have, in one order."
         )
     sorter = _Groups(groups, n)
-    compared = _compared(*sides, method)
+    levels = _Agreement(*sides, method, agreement, ceiling or {})
     thumbnails = None if images is None else _thumbnails_of_all(images, n)
     controls = _controls(models, targets, 0 if thumbnails is None else n)
-    figure, (*both, right), below = _axes(thumbnails is not None)
+    figure, (*both, level, right), below = _axes(thumbnails is not None)
     for k, (ax, side) in enumerate(zip(both, sides, strict=True)):
         sorter.draw(ax, next(iter(side.values())), "", named=k == 0)
     # the mark of a picture stands between a matrix and the bar
     _colour_bar(both[1], "rank of dissimilarity", left=1.04 if thumbnails is None else 1.09)
+    levels.draw(level)
     _draw_pairs(right, n * (n - 1) // 2)
     if thumbnails is not None:
         _draw_pictures(below, both, thumbnails)
@@ -170,15 +245,15 @@ def rdm_explorer(
         for ax, matrix, name in zip(both, pair, names, strict=True):
             ax.images[0].set_data(sorter.sorted(matrix))
             ax.set_title(name)
+        levels.update(level, *names)
         _update_pairs(right, pair, names)
-        right.texts[0].set_text(f"correlation ({method}): {compared[names]:.3f}")
         if thumbnails is not None:
             picture = controls["picture"].value
             for ax in both:
                 ax.lines[-1].set_ydata([sorter.places[picture]])
             _update_pictures(below, thumbnails, sorter.labels, picture, pair, names)
 
-    return _view(figure, controls, redraw)
+    return View(figure, controls, redraw)
 
 
 def rdm_small_multiples(matrices: Mapping[str, np.ndarray], groups: Sequence[Hashable]) -> Figure:
@@ -267,6 +342,28 @@ def _compared(
     }
 
 
+def _check_levels(given, ceiling, models, targets) -> None:
+    """Raise an error unless there is an interval for each model and target, in order."""
+    lacking = [(m, t) for t in targets for m in models if m not in given.get(t, {})]
+    if lacking or not set(ceiling) <= set(targets):
+        raise ValueError(
+            f"need an agreement for each model and target, and ceilings of {list(targets)}; got "
+            f"none for {lacking}, and ceilings of {list(ceiling)}. Use the names of the targets."
+        )
+    for target, of_models in given.items():
+        for name in models if target in targets else ():
+            value, low, high = of_models[name]
+            # written so that NaN is refused too
+            if not low <= value <= high:
+                raise ValueError(
+                    f"an agreement is (value, low, high), low <= value <= high; got {value:.3g}, "
+                    f"{low:.3g}, {high:.3g} for {name!r} with {target!r}."
+                )
+    for target, (lower, upper) in ceiling.items():
+        if not lower <= upper:
+            raise ValueError(f"the ceiling of {target!r} goes from {lower:.3g} to {upper:.3g}.")
+
+
 def _thumbnails_of_all(images: np.ndarray, n_pictures: int) -> np.ndarray:
     shape = tuple(images.shape)
     if len(shape) != 4 or shape[:2] != (n_pictures, 3) or 0 in shape:
@@ -303,17 +400,21 @@ def _controls(
 
 
 def _axes(with_images: bool) -> tuple[Figure, list[Axes], list[Axes]]:
-    """Axes for two matrices and their pairs, and below for a picture and those most alike."""
+    """Axes for two matrices, agreements and pairs, and for a picture and those most alike."""
     # not through pyplot: a notebook would show the figure a second time, and keep it
-    figure = Figure(figsize=(11, 5.3 if with_images else 3.6), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
-    rows = figure.add_gridspec(1 + with_images, 1, height_ratios=[3.4, 1.5][: 1 + with_images])
-    above = rows[0].subgridspec(1, 3)
-    axes = [figure.add_subplot(above[0, k]) for k in range(3)]
     if not with_images:
-        return figure, axes, []
-    below = rows[1].subgridspec(1, 3, width_ratios=[1, N_ALIKE, N_ALIKE])
-    return figure, axes, [figure.add_subplot(below[0, k]) for k in range(3)]
+        figure = Figure(figsize=(12, 3.4), layout="constrained")
+        return figure, list(figure.subplots(1, 4)), []
+    figure = Figure(figsize=(9, 6.2), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    above, under = figure.add_gridspec(2, 1, height_ratios=[1, 1.1])
+    row = above.subgridspec(1, 3)
+    axes = [figure.add_subplot(row[0, k]) for k in range(3)]
+    left, right = under.subgridspec(1, 2, width_ratios=[1, 1.9])
+    places = right.subgridspec(2, 2, width_ratios=[1, N_ALIKE])
+    axes.append(figure.add_subplot(left))
+    shown = places[:, 0], places[0, 1], places[1, 1]
+    return figure, axes, [figure.add_subplot(place) for place in shown]
 
 
 def _colour_bar(ax: Axes, label: str, left: float = 1.04) -> None:
@@ -335,7 +436,6 @@ def _draw_pairs(ax: Axes, n_pairs: int) -> None:
         _colour_bar(ax, "pairs in a bin (fullest = 1)")
     ax.set_box_aspect(1)
     ax.locator_params(nbins=4)
-    ax.text(0, 1.03, "", transform=ax.transAxes, va="bottom")
 
 
 def _update_pairs(ax: Axes, pair: Sequence[_Matrix], names: Sequence[str]) -> None:

@@ -1,29 +1,32 @@
-"""Views of spike counts scene by scene, and of candidate synapses neuron by neuron, live and still.
+"""Views of spike counts scene by scene, and of pairs called synapses, live and still.
 
 They show arrays that were computed before: moving a control counts and fits nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.gridspec import GridSpec
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from visualcortex import figures
-from visualcortex.widgets import _draw_picture, _view
+from visualcortex.widgets import View, _draw_picture
+from visualcortex.wiring_widgets import OUTCOMES, _places
 
-N_PARTNERS = 12
-DIRECTIONS = {"targets": "whom it drives", "sources": "who drives it"}
-# marks of synapses by the sign of their weight
-SYNAPSES = {1: ("^", "excitatory synapse"), -1: ("v", "inhibitory synapse")}
+# outcomes of pairs, of which the numbers in the matrix that is drawn are the places in `OUTCOMES`
+HITS, MISSES, FALSE, UNSCORED = 1, 2, 3, 4
+# pairs called for each known one, or for each twentieth pair where none is known
+CALLED = tuple(2.0 ** (k / 2) for k in range(-8, 9))
+N_POINTS = 160  # of a curve over pairs called
 
 
 class _Counts:
@@ -49,6 +52,11 @@ class _Counts:
         self.trials = dict(zip(self.shown.tolist(), np.split(order, starts[1:]), strict=True))
         # (scene, bin, neuron), spikes in a bin
         self.means = np.stack([self.counts[t].mean(axis=0) for t in self.trials.values()])
+        # (scene, neuron), spikes/s over all bins: the mean of the trials, and their spread
+        span = self.edges[-1] - self.edges[0]
+        sums = [self.counts[t].sum(axis=1) / span for t in self.trials.values()]
+        self.rates = np.stack([x.mean(axis=0) for x in sums])
+        self.spreads = np.stack([x.std(axis=0) for x in sums])
 
     def ranked(self, neuron: int) -> np.ndarray:
         """Scenes from the one with most spikes of a neuron to the one with fewest."""
@@ -80,121 +88,184 @@ class _Counts:
         highest = self.means[..., neuron].max() / np.diff(self.edges)[0]
         ax.set_ylim(0, 1.4 * highest or 1.0)
 
-    def name(self, neuron: int) -> str:
-        """Which neuron it is."""
-        return _name(neuron, self.neurons)
+    def alike(self, scene: int, neuron: int) -> np.ndarray:
+        """Which scenes drive a neuron as much as this one, within one s.d. over its trials."""
+        at = int(np.flatnonzero(self.shown == scene)[0])
+        rates = self.rates[:, neuron]
+        return np.abs(rates - rates[at]) <= self.spreads[at, neuron]
+
+    def draw_ranking(self, ax: Axes, scene: int, neuron: int) -> None:
+        """Draw the rates under all scenes, afresh, the highest first, and this one among them."""
+        ax.clear()
+        order = np.searchsorted(self.shown, self.ranked(neuron))
+        rates, alike = self.rates[order, neuron], self.alike(scene, neuron)[order]
+        ranks, here = 1 + np.arange(len(order)), int(np.flatnonzero(self.shown[order] == scene)[0])
+        spread = self.spreads[order[here], neuron]
+        low, high = max(rates[here] - spread, 0), rates[here] + spread
+        ax.axhspan(low, high, color=figures.REAL, alpha=0.14, linewidth=0)
+        for chosen, colour in ((~alike, figures.CHANCE), (alike, figures.REAL)):
+            ax.plot(ranks[chosen], rates[chosen], ".", markersize=4, color=colour)
+        style = {"markersize": 8, "color": figures.GENERATED, "markeredgecolor": figures.PAPER}
+        ax.plot(ranks[here], rates[here], "o", **style)
+        top = (self.rates + self.spreads)[:, neuron].max() or 1.0
+        ax.set(xlim=(0, len(order) + 1), ylim=(0, 1.05 * top))
+        ax.set(xlabel="scenes, by rank", ylabel="rate (spikes/s)")
+        n_others = len(order) - 1
+        ax.set_title(f"{alike.sum() - 1} of {n_others} others within one s.d. over trials")
+
+    def label(self, neuron: int) -> str:
+        """Which neuron it is, and where."""
+        at = f", {self.neurons['area'].iloc[neuron]}" if "area" in self.neurons else ""
+        return f"{neuron}{at}"
 
     def said(self, scene: int, neuron: int) -> str:
-        """Which scene it is, and its rank among all."""
+        """Which scene it is, its rank among all, and the rate."""
         rank = 1 + int(np.flatnonzero(self.ranked(neuron) == scene)[0])
-        return f"scene {scene}: number {rank} of {len(self.shown)} by spikes"
+        rate = self.rates[np.flatnonzero(self.shown == scene)[0], neuron]
+        among = f"number {rank} of {len(self.shown)} by spikes"
+        return f"scene {scene}: {among}, {rate:.1f} a second"
 
 
-class _Wiring:
-    """Scores of directed pairs of neurons by several methods, and the synapses where known."""
+class _Calls:
+    """Scores of ordered pairs by several methods, and what calling the largest of them finds."""
 
     def __init__(
         self,
         scores: Mapping[str, np.ndarray],
         truth: np.ndarray | None,
-        neurons: pd.DataFrame | None,
-        columns: tuple[str, str],
+        areas: Sequence[str] | None,
+        known_as: str,
+        strength: str,
     ) -> None:
         self.scores = {name: np.asarray(x, dtype=float) for name, x in scores.items()}
         self.truth = None if truth is None else np.nan_to_num(np.asarray(truth, dtype=float))
-        self.neurons = neurons
-        _check_wiring(self.scores, self.truth, neurons)
-        self.n_neurons = len(next(iter(self.scores.values())))
-        at = neurons is not None and set(columns) <= set(neurons)
-        self.positions = neurons[list(columns)].to_numpy(dtype=float) if at else None
-        self.columns = columns
+        _check_wiring(self.scores, self.truth, areas)
+        self.known_as, self.strength = known_as, strength
+        n = len(next(iter(self.scores.values())))
+        names = np.asarray(["all"] * n if areas is None else list(areas), dtype=str)
+        self.areas, place = _first_come(names)
+        self.order = np.argsort(place, kind="stable")
+        self.ends = np.cumsum(np.bincount(place))  # of the areas, in the order that is drawn
+        off = ~np.eye(n, dtype=bool)
+        self.scored = {name: np.isfinite(x) & off for name, x in self.scores.items()}
+        self.places = {name: _places(x, self.scored[name]) for name, x in self.scores.items()}
+        self.most = min(int(x.sum()) for x in self.scored.values())
+        self.linked = np.zeros((n, n), dtype=bool) if self.truth is None else self.truth != 0
+        self.n_known = int((self.linked & off).sum())
 
-    def values(self, method: str, neuron: int, direction: str) -> np.ndarray:
-        """Scores of one neuron with all others, (N,), NaN with itself."""
-        values = _of_neuron(self.scores[method], neuron, direction).copy()
-        values[neuron] = np.nan
-        return values
+    def choices(self) -> list[int]:
+        """Numbers of pairs to choose from, about the number of known ones."""
+        middle = self.n_known or max(self.most // 20, 1)
+        some = {max(round(k * middle), 1) for k in CALLED}
+        return sorted({min(n, self.most) for n in some})
 
-    def partners(self, method: str, neuron: int, direction: str) -> np.ndarray:
-        """Others with the largest scores, of either sign, the largest first."""
-        values = self.values(method, neuron, direction)
-        order = np.argsort(-np.abs(values), kind="stable")  # NaN last
-        return order[: min(N_PARTNERS, int(np.isfinite(values).sum()))]
-
-    def signs(self, neuron: int, direction: str) -> np.ndarray:
-        """Signs of the synapses of a neuron, (N,), 0 where there is none."""
+    def outcomes(self, method: str, n_called: int) -> np.ndarray:
+        """What each pair is, as its place in `OUTCOMES`, (source, target)."""
+        called, linked = self.places[method] < n_called, self.linked
         if self.truth is None:
-            return np.zeros(self.n_neurons, dtype=int)
-        signs = np.sign(_of_neuron(self.truth, neuron, direction)).astype(int)
-        signs[neuron] = 0
-        return signs
+            found = np.where(called, HITS, 0)
+        else:
+            found = np.select([called & linked, linked, called], [HITS, MISSES, FALSE], 0)
+        return np.where(self.scored[method], found, UNSCORED)
 
-    def draw_bars(self, ax: Axes, method: str, neuron: int, direction: str) -> None:
-        """Draw the scores of the best partners, afresh, and mark the synapses among them."""
+    def counts(self, method: str, n_called: int) -> tuple[int, int, int]:
+        """Hits, misses and false calls."""
+        outcomes = self.outcomes(method, n_called)
+        return tuple(int(np.count_nonzero(outcomes == k)) for k in (HITS, MISSES, FALSE))
+
+    def draw_pairs(self, ax: Axes, method: str, n_called: int) -> None:
+        """Draw the matrix of pairs, afresh, neurons in order of area."""
         ax.clear()
-        partners = self.partners(method, neuron, direction)
-        values, rows = self.values(method, neuron, direction)[partners], np.arange(len(partners))
-        signs = self.signs(neuron, direction)[partners]
-        faint = (signs == 0) & (self.truth is not None)
-        for chosen, alpha in ((~faint, 1.0), (faint, 0.35)):
-            colours = _colours(values[chosen])
-            ax.barh(rows[chosen], values[chosen], height=0.7, color=colours, alpha=alpha)
-        reach = np.abs(values).max(initial=0) or 1.0
-        for sign, (marker, _) in SYNAPSES.items():
-            at = values[signs == sign]
-            at = at + 0.07 * reach * np.where(at < 0, -1, 1)
-            style = {"linestyle": "", "marker": marker, "color": figures.INK}
-            ax.plot(at, rows[signs == sign], **style)
-        ax.axvline(0, color=figures.INK, linewidth=0.8)
-        ax.set_yticks(rows, [_name(k, self.neurons) for k in partners])
-        ax.set(xlim=(-1.2 * reach, 1.2 * reach), ylim=(N_PARTNERS - 0.4, -0.6), xlabel="score")
-        ax.xaxis.set_major_locator(MaxNLocator(4))
-        ax.set_title(f"{method}{self.hits(signs, neuron, direction)}")
+        shown = self.outcomes(method, n_called)[np.ix_(self.order, self.order)]
+        colours = ListedColormap(list(OUTCOMES.values()))
+        limits = {"vmin": -0.5, "vmax": len(OUTCOMES) - 0.5}
+        ax.imshow(shown, cmap=colours, interpolation="nearest", **limits)
+        middles = (np.append(0, self.ends[:-1]) + self.ends) / 2 - 0.5
+        for set_ticks in (ax.set_xticks, ax.set_yticks):
+            set_ticks(middles, self.areas if len(self.areas) > 1 else [""])
+        ax.tick_params(length=0)
+        for end in self.ends[:-1] - 0.5:
+            ax.axhline(end, color=figures.CHANCE, linewidth=0.6)
+            ax.axvline(end, color=figures.CHANCE, linewidth=0.6)
+        ax.set(xlabel="target", ylabel="source")
+        ax.set_title(f"{method}: {n_called} pairs called\n{self.said(method, n_called)}")
 
-    def hits(self, signs: np.ndarray, neuron: int, direction: str) -> str:
-        """How many of those shown are synapses, and how many would be by chance."""
+    def said(self, method: str, n_called: int) -> str:
+        """How many of the called are right, where that is known."""
         if self.truth is None:
-            return ""
-        share = np.count_nonzero(self.signs(neuron, direction)) / (self.n_neurons - 1)
-        found, by_chance = np.count_nonzero(signs), len(signs) * share
-        return f"\n{found} of {len(signs)} are synapses, {by_chance:.1f} by chance"
+            return "which of them are right is not known"
+        hits, misses, false = self.counts(method, n_called)
+        return f"{hits} hits, {misses} misses, {false} false calls"
 
-    def draw_map(self, ax: Axes, method: str, neuron: int, direction: str) -> None:
-        """Draw all neurons where they are, afresh, with lines to the best partners."""
+    def curves(self, method: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Pairs called, precision and recall, at numbers evenly spaced on a logarithmic axis."""
+        scored = self.scored[method]
+        hits = self.linked[scored][np.argsort(self.places[method][scored])].cumsum()
+        n = np.unique(np.geomspace(1, len(hits), N_POINTS).round().astype(int))
+        return n, hits[n - 1] / n, hits[n - 1] / max(hits[-1], 1)
+
+    def draw_quality(self, ax: Axes, method: str, n_called: int) -> None:
+        """Draw precision and recall against the number of pairs called, afresh, with chance."""
         ax.clear()
-        x, y = self.positions.T
-        ax.plot(x, y, linestyle="", marker="o", markersize=2.5, color=figures.CHANCE, alpha=0.6)
-        partners = self.partners(method, neuron, direction)
-        values = self.values(method, neuron, direction)[partners]
-        widths = np.abs(values) / (np.abs(values).max(initial=0) or 1.0)
-        colours = _colours(values)
-        for k, width, colour in zip(partners, widths, colours, strict=True):
-            ax.plot(x[[neuron, k]], y[[neuron, k]], color=colour, linewidth=0.4 + 2.2 * width)
-        ax.scatter(x[partners], y[partners], s=22, color=colours, zorder=3)
-        signs = self.signs(neuron, direction)
-        for sign, (marker, _) in SYNAPSES.items():
-            at = partners[signs[partners] == sign]
-            style = {"facecolor": "none", "edgecolor": figures.INK, "linewidth": 1}
-            ax.scatter(x[at], y[at], s=70, marker=marker, zorder=4, **style)
-        ax.scatter(x[neuron], y[neuron], s=90, marker="*", color=figures.INK, zorder=5)
-        labels = [name.replace("_um", " (µm)") for name in self.columns]
-        ax.set(xlabel=labels[0], ylabel=labels[1], aspect="equal")
-        ax.invert_yaxis()
-        for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_locator(MaxNLocator(4))
-        ax.set_title(f"{_name(neuron, self.neurons)} (star): {DIRECTIONS[direction]}")
+        n, precision, recall = self.curves(method)
+        hits, misses, false = self.counts(method, n_called)
+        share = (hits + misses) / n[-1]
+        at = {"precision": hits / (hits + false), "recall": hits / max(hits + misses, 1)}
+        drawn = (precision, np.full(len(n), share)), (recall, n / n[-1])
+        colours = (figures.REAL, figures.GENERATED)
+        ax.axvline(n_called, color=figures.INK, linewidth=1, zorder=1)
+        for (name, value), (curve, chance), colour in zip(at.items(), drawn, colours, strict=True):
+            ax.plot(n, curve, color=colour, label=name)
+            ax.plot(n, chance, color=colour, linestyle=(0, (4, 3)), linewidth=1, alpha=0.7)
+            style = {"markersize": 8, "color": colour, "markeredgecolor": figures.PAPER}
+            ax.plot(n_called, value, "o", zorder=4, **style)
+        ax.plot([], [], color=figures.CHANCE, linestyle=(0, (4, 3)), linewidth=1, label="chance")
+        ax.set(xscale="log", xlim=(1, n[-1]), ylim=(0, 1.04), xlabel="pairs called", ylabel="share")
+        ax.legend(loc="center left", fontsize="small")
+        chances = {"precision": share, "recall": n_called / n[-1]}
+        said = [f"{k} {value:.2f} (by chance {chances[k]:.2f})" for k, value in at.items()]
+        ax.set_title("\n".join(said))
 
-    def handles(self) -> list[Patch | Line2D]:
-        """Entries of a legend."""
-        colours = {"positive score": figures.GENERATED, "negative score": figures.REAL}
-        found = [Patch(color=colour, label=name) for name, colour in colours.items()]
-        if self.truth is not None:
-            style = {"linestyle": "", "color": figures.INK}
-            found += [
-                Line2D([], [], marker=m, label=name, **style) for m, name in SYNAPSES.values()
-            ]
-            found.append(Patch(color=figures.CHANCE, alpha=0.35, label="no synapse (pale)"))
-        return found
+    def draw_strengths(self, ax: Axes, method: str, n_called: int) -> None:
+        """Draw how strong the known ones are that are found, and those that are missed, afresh."""
+        ax.clear()
+        outcomes, sizes = self.outcomes(method, n_called), np.abs(self.truth)
+        kinds = [(name, sizes[outcomes == k]) for k, name in ((HITS, "found"), (MISSES, "missed"))]
+        ends = np.quantile(sizes[self.linked], [0.01, 1]) if self.n_known else (0.5, 1)
+        edges = np.geomspace(ends[0] * 0.99, ends[1] * 1.01, 24)
+        ax.hist(
+            [np.clip(x, edges[0], edges[-1]) for _, x in kinds],
+            bins=edges,
+            stacked=True,
+            color=[OUTCOMES[name] for name, _ in kinds],
+        )
+        ax.set(xscale="log", xlim=edges[[0, -1]], xlabel=self.strength, ylabel="pairs")
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        strong = sizes >= np.median(sizes[self.linked]) if self.n_known else self.linked
+        found = (outcomes == HITS)[strong].sum() / max((self.linked & strong).sum(), 1)
+        ax.set_title(f"of the stronger half, {found:.2f} found")
+
+    def draw_sizes(self, ax: Axes, method: str, n_called: int) -> None:
+        """Draw the sizes of the scores from the largest on, afresh, where nothing is known."""
+        ax.clear()
+        sizes = np.sort(np.abs(self.scores[method][self.scored[method]]))[::-1]
+        ax.plot(1 + np.arange(len(sizes)), sizes, color=figures.REAL)
+        ax.axvline(n_called, color=figures.INK, linewidth=1, zorder=1)
+        style = {"markersize": 8, "color": figures.REAL, "markeredgecolor": figures.PAPER}
+        ax.plot(n_called, sizes[n_called - 1], "o", zorder=4, **style)
+        ax.set(
+            xscale="log", xlim=(1, len(sizes)), xlabel="pairs called", ylabel="size of the score"
+        )
+        ax.set_title(f"size at the threshold {sizes[n_called - 1]:.3g}")
+
+    def handles(self) -> list[Patch]:
+        """Entries of a legend of outcomes."""
+        if self.truth is None:
+            said = {"found": "called"}
+        else:
+            said = {"found": f"{self.known_as}, called (hit)", "missed": f"{self.known_as}, missed"}
+            said["false"] = "called, but none (false call)"
+        return [Patch(color=OUTCOMES[name], label=words) for name, words in said.items()]
 
 
 def spike_explorer(
@@ -203,10 +274,12 @@ def spike_explorer(
     neurons: pd.DataFrame,
     centres: np.ndarray,
     images: np.ndarray | None = None,
-) -> ipywidgets.VBox:
-    """Choose a scene and a neuron; see its spikes in every trial, and its rate beside the scene.
+) -> View:
+    """Choose a scene and a neuron; see the scene, every trial, the rate, and all other scenes.
 
-    The colours of the trials and the axis of the rate are the same for all scenes of a neuron.
+    The rates under all scenes stand in order of rank; those that lie within one standard deviation
+    over the trials of the chosen scene are marked, since a single trial of this neuron hardly tells
+    them from it. Colours of trials and axes of rates are the same for all scenes of a neuron.
 
     Parameters
     ----------
@@ -223,7 +296,7 @@ def spike_explorer(
 
     Returns
     -------
-    ipywidgets.VBox
+    View
         The controls and the figure. Without a running kernel it does nothing:
         `spike_small_multiples` is for the page.
 
@@ -236,9 +309,9 @@ def spike_explorer(
     shown = _Counts(counts, scenes, neurons, centres, images)
     controls = _count_controls(shown)
     scene, neuron = int(shown.shown[0]), 0
-    figure, left, (above, below) = _count_axes(images is not None)
+    figure, picture, ranking, (above, below) = _count_axes(images is not None)
     if images is not None:
-        _draw_picture(left, images, scene)
+        _draw_picture(picture, images, scene)
     shown.draw_trials(above, scene, neuron)
     _bar_beside(above)
 
@@ -246,14 +319,15 @@ def spike_explorer(
         """Show what the controls say."""
         scene, neuron = controls["scene"].value, controls["neuron"].value
         if images is not None:
-            left.images[0].set_data(images[scene])
-            left.set_title(f"scene {scene}")
+            picture.images[0].set_data(images[scene])
+            picture.set_title(f"scene {scene}")
+        shown.draw_ranking(ranking, scene, neuron)
         shown.update_trials(above, scene, neuron)
-        above.set_title(f"{shown.name(neuron)}\n{shown.said(scene, neuron)}")
+        above.set_title(f"neuron {shown.label(neuron)}\n{shown.said(scene, neuron)}")
         shown.draw_rates(below, scene, neuron)
         below.legend(loc="upper right", ncols=2)
 
-    return _view(figure, controls, redraw)
+    return View(figure, controls, redraw)
 
 
 def spike_small_multiples(
@@ -309,113 +383,113 @@ def spike_small_multiples(
             ax.set_ylabel("")
     _bar_beside(axes[-2, -1])
     figure.legend(*axes[-1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    figure.suptitle(shown.name(neuron), fontsize="medium")
+    figure.suptitle(f"neuron {shown.label(neuron)}", fontsize="medium")
     return figure
 
 
-def wiring_explorer(
+def threshold_explorer(
     scores: Mapping[str, np.ndarray],
     truth: np.ndarray | None = None,
-    neurons: pd.DataFrame | None = None,
+    areas: Sequence[str] | None = None,
     *,
-    columns: tuple[str, str] = ("x_um", "y_um"),
-) -> ipywidgets.VBox:
-    """Choose a method, a neuron and a direction; see its strongest candidate partners.
+    known_as: str = "synapse",
+    strength: str = "strength of the synapse (mV)",
+) -> View:
+    """Choose a method and how many pairs are called synapses; see hits, misses and false calls.
 
-    The twelve largest scores, of either sign, are drawn as bars, and on a map where positions are
-    known. Where synapses are known, those among them are marked, and the others are pale.
+    On the left all ordered pairs, a row a source, in order of area. On the right precision and
+    recall against the number of pairs called, each with chance, and the threshold; below, how
+    strong the known ones are that it finds and misses. Pairs are called from the largest absolute
+    score on, those of one score in order of rows. Where nothing is known, the called pairs and the
+    sizes of their scores are all there is to see.
 
-    Bias: the strongest of many scores look better than they are; the title says how many synapses
-    twelve partners would hold by chance.
+    Bias: a threshold that is chosen because it looks best was chosen by the truth.
 
     Parameters
     ----------
     scores : mapping from name to (n_neurons, n_neurons) array
         Score of each pair (source, target) by each method, signed, in any unit; NaN for none. The
-        diagonal is not shown.
+        diagonal is not looked at.
     truth : (n_neurons, n_neurons) array, optional
-        Weights of the synapses (source, target), 0 or NaN for none.
-    neurons : pandas.DataFrame, optional
-        A row a neuron; its "area" is shown where it has one, and its positions are mapped.
-    columns : (str, str)
-        Columns of `neurons` that the map shows to the right and downwards. Without them there is
-        no map.
+        Weights of what is known (source, target), 0 or NaN for none.
+    areas : (n_neurons,) sequence of str, optional
+        Where each neuron is.
+    known_as : str
+        What an entry of `truth` is called.
+    strength : str
+        What the size of an entry of `truth` is, with its unit.
 
     Returns
     -------
-    ipywidgets.VBox
+    View
         The controls and the figure. Without a running kernel it does nothing:
-        `wiring_small_multiples` is for the page.
+        `threshold_small_multiples` is for the page.
 
     Raises
     ------
     ValueError
-        If there is no method, matrices are not square and of the same neurons, or scores are
-        infinite.
+        If there is no method, matrices are not square and of the same neurons, scores are infinite,
+        or a method scores no pair.
     """
-    wiring = _Wiring(scores, truth, neurons, columns)
-    controls = _wiring_controls(wiring)
-    mapped = wiring.positions is not None
-    # not through pyplot: a notebook would show the figure a second time, and keep it
-    figure = Figure(figsize=(9.2 if mapped else 5.6, 4.2), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
-    axes = figure.subplots(1, 1 + mapped, squeeze=False)[0]
-    figure.legend(handles=wiring.handles(), loc="outside lower center", ncols=3)
+    calls = _Calls(scores, truth, areas, known_as, strength)
+    controls = _call_controls(calls)
+    figure, grid = _two_by_two((1.25, 1))
+    places, draws = [grid[:, 0], grid[:, 1]], [calls.draw_pairs, calls.draw_sizes]
+    if calls.truth is not None:
+        places[1:] = grid[0, 1], grid[1, 1]
+        draws[1:] = calls.draw_quality, calls.draw_strengths
+    axes = [figure.add_subplot(place) for place in places]
+    figure.legend(handles=calls.handles(), loc="outside lower center", ncols=3, handlelength=1)
 
     def redraw() -> None:
         """Show what the controls say."""
-        chosen = [controls[name].value for name in ("method", "neuron", "direction")]
-        wiring.draw_bars(axes[0], *chosen)
-        if mapped:
-            wiring.draw_map(axes[1], *chosen)
+        for ax, draw in zip(axes, draws, strict=True):
+            draw(ax, controls["method"].value, controls["called"].value)
 
-    return _view(figure, controls, redraw)
+    return View(figure, controls, redraw)
 
 
-def wiring_small_multiples(
+def threshold_small_multiples(
     scores: Mapping[str, np.ndarray],
     truth: np.ndarray | None = None,
-    neurons: pd.DataFrame | None = None,
+    areas: Sequence[str] | None = None,
     *,
-    neuron: int = 0,
-    direction: str = "targets",
+    n_called: int | None = None,
+    known_as: str = "synapse",
 ) -> Figure:
-    """Draw the bars of `wiring_explorer` for one neuron: a panel a method.
+    """Draw what `threshold_explorer` shows for several methods, at one number of pairs called.
 
     Parameters
     ----------
-    scores, truth, neurons
-        As in `wiring_explorer`.
-    neuron : int
-        Which neuron.
-    direction : {"targets", "sources"}
-        Whom it drives, or who drives it.
+    scores, truth, areas, known_as
+        As in `threshold_explorer`.
+    n_called : int, optional
+        How many pairs; by default as many as are known, or else one in twenty.
 
     Returns
     -------
     matplotlib.figure.Figure
+        A column a method: the pairs, and precision and recall or the sizes of the scores.
 
     Raises
     ------
     ValueError
-        As `wiring_explorer`, or there is no such neuron or direction.
+        As `threshold_explorer`, or so many pairs cannot be called.
     """
-    wiring = _Wiring(scores, truth, neurons, ("x_um", "y_um"))
-    _check_choice(neuron, wiring.n_neurons)
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction must be one of {tuple(DIRECTIONS)}; got {direction!r}")
-    n_columns = min(3, len(wiring.scores))
-    n_rows = -(-len(wiring.scores) // n_columns)
-    size = (3.3 * n_columns + 0.2, 3.1 * n_rows + 0.8)
+    calls = _Calls(scores, truth, areas, known_as, "")
+    n_called = calls.n_known or max(calls.most // 20, 1) if n_called is None else n_called
+    if not 1 <= n_called <= calls.most:
+        raise ValueError(f"n_called must be 1 to {calls.most}, the pairs scored; got {n_called}")
+    size = (3.3 * len(calls.scores) + 0.2, 6.4)
     figure = plt.figure(figsize=size, layout="constrained")
-    axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
-    for ax, method in zip(axes, wiring.scores, strict=False):
-        wiring.draw_bars(ax, method, neuron, direction)
-    for ax in axes[len(wiring.scores) :]:
-        ax.remove()
-    figure.legend(handles=wiring.handles(), loc="outside lower center", ncols=3)
-    said = f"{_name(neuron, neurons)}: {DIRECTIONS[direction]}"
-    figure.suptitle(said, fontsize="medium")
+    axes = figure.subplots(2, len(calls.scores), squeeze=False, height_ratios=(1.6, 1))
+    for (above, below), method in zip(axes.T, calls.scores, strict=True):
+        calls.draw_pairs(above, method, n_called)
+        draw = calls.draw_sizes if calls.truth is None else calls.draw_quality
+        draw(below, method, n_called)
+        above.set_title(above.get_title().replace(": ", "\n", 1))
+        above.tick_params(labelsize="x-small")
+    figure.legend(handles=calls.handles(), loc="outside lower center", ncols=3, handlelength=1)
     return figure
 
 
@@ -428,8 +502,8 @@ def _count_controls(shown: _Counts) -> dict[str, ipywidgets.Widget]:
             tooltip="Which scene was shown",
             disabled=len(shown.shown) == 1,
         ),
-        "neuron": ipywidgets.IntSlider(
-            max=shown.counts.shape[2] - 1,
+        "neuron": ipywidgets.SelectionSlider(
+            options=[(shown.label(k), k) for k in range(shown.counts.shape[2])],
             description="Neuron",
             tooltip="Whose spikes are shown",
             disabled=shown.counts.shape[2] == 1,
@@ -437,38 +511,41 @@ def _count_controls(shown: _Counts) -> dict[str, ipywidgets.Widget]:
     }
 
 
-def _wiring_controls(wiring: _Wiring) -> dict[str, ipywidgets.Widget]:
-    """Controls for a method, a neuron and a direction."""
+def _call_controls(calls: _Calls) -> dict[str, ipywidgets.Widget]:
+    """Controls for a method and a number of pairs."""
+    choices = calls.choices()
     return {
         "method": ipywidgets.Dropdown(
-            options=[(str(name), name) for name in wiring.scores],
+            options=[(str(name), name) for name in calls.scores],
             description="Method",
             tooltip="Which method gives the scores",
         ),
-        "neuron": ipywidgets.IntSlider(
-            max=wiring.n_neurons - 1,
-            description="Neuron",
-            tooltip="Whose partners are shown",
-        ),
-        "direction": ipywidgets.Dropdown(
-            options=[(words, name) for name, words in DIRECTIONS.items()],
-            description="Direction",
-            tooltip="Partners that the neuron drives, or that drive it",
+        "called": ipywidgets.SelectionSlider(
+            options=choices,
+            value=choices[len(choices) // 2],
+            description="Pairs called",
+            tooltip="How many pairs, from the largest score on, are called synapses",
+            disabled=len(choices) == 1,
         ),
     }
 
 
-def _count_axes(with_images: bool) -> tuple[Figure, Axes | None, tuple[Axes, Axes]]:
-    """Axes for a picture on the left, and for trials above rates."""
+def _two_by_two(widths: tuple[float, float]) -> tuple[Figure, GridSpec]:
+    """An empty figure, and a grid of two rows and two columns."""
     # not through pyplot: a notebook would show the figure a second time, and keep it
-    figure = Figure(figsize=(9.4 if with_images else 6.2, 4.6), layout="constrained")
+    figure = Figure(figsize=(9.4, 5.0), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
-    ratios = [1, 1.5] if with_images else [1]
-    grid = figure.add_gridspec(2, 1 + with_images, width_ratios=ratios, height_ratios=[1.5, 1])
-    left = figure.add_subplot(grid[:, 0]) if with_images else None
-    above = figure.add_subplot(grid[0, -1])
+    return figure, figure.add_gridspec(2, 2, width_ratios=widths, height_ratios=(1.35, 1))
+
+
+def _count_axes(with_images: bool) -> tuple[Figure, Axes | None, Axes, tuple[Axes, Axes]]:
+    """Axes for a picture above a ranking on the left, and for trials above rates on the right."""
+    figure, grid = _two_by_two((1, 1.35))
+    picture = figure.add_subplot(grid[0, 0]) if with_images else None
+    ranking = figure.add_subplot(grid[1, 0] if with_images else grid[:, 0])
+    above = figure.add_subplot(grid[0, 1])
     above.tick_params(labelbottom=False)
-    return figure, left, (above, figure.add_subplot(grid[1, -1]))
+    return figure, picture, ranking, (above, figure.add_subplot(grid[1, 1]))
 
 
 def _bar_beside(ax: Axes) -> None:
@@ -480,19 +557,11 @@ def _bar_beside(ax: Axes) -> None:
     bar.update_ticks()
 
 
-def _name(neuron: int, neurons: pd.DataFrame | None) -> str:
-    """Which neuron it is, and where."""
-    area = "" if neurons is None or "area" not in neurons else f", {neurons['area'].iloc[neuron]}"
-    return f"neuron {neuron}{area}"
-
-
-def _of_neuron(matrix: np.ndarray, neuron: int, direction: str) -> np.ndarray:
-    """Entries of one neuron with each other one, as source or as target, (N,)."""
-    return matrix[neuron] if direction == "targets" else matrix[:, neuron]
-
-
-def _colours(values: np.ndarray) -> list[str]:
-    return [figures.GENERATED if value > 0 else figures.REAL for value in values]
+def _first_come(names: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Distinct names in the order in which they first occur, and the place of each among them."""
+    _, first, place = np.unique(names, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))
+    return names[np.sort(first)].tolist(), rank[place]
 
 
 def _check_choice(neuron: int, n_neurons: int) -> None:
@@ -538,19 +607,24 @@ def _check_images(images: np.ndarray | None, last: int) -> None:
 
 
 def _check_wiring(
-    scores: Mapping[str, np.ndarray], truth: np.ndarray | None, neurons: pd.DataFrame | None
+    scores: Mapping[str, np.ndarray], truth: np.ndarray | None, areas: Sequence[str] | None
 ) -> None:
-    """Raise an error that says which matrix or table is not of the same neurons."""
+    """Raise an error that says which matrix or list is not of the same neurons."""
     shapes = {name: x.shape for name, x in scores.items()}
     n = next(iter(shapes.values()), (0,))[:1]
     given = {**shapes, "truth": n * 2 if truth is None else truth.shape}
-    rows = n if neurons is None else (len(neurons),)
-    if n < (2,) or set(given.values()) != {n * 2} or rows != n:
+    named = n if areas is None else (len(areas),)
+    if n < (2,) or set(given.values()) != {n * 2} or named != n:
         raise ValueError(
-            "need scores (source, target) by at least one method, truth and one row of the table "
-            f"for the same two or more neurons; got {given} and {rows[0]} rows. Select the same "
+            "need scores (source, target) by at least one method, truth and one area a neuron "
+            f"for the same two or more neurons; got {given} and {named[0]} areas. Select the same "
             "neurons from all."
         )
     infinite = [name for name, x in scores.items() if np.isinf(x).any()]
     if infinite:
         raise ValueError(f"scores must not be infinite; those of {infinite} are. Write NaN.")
+    silent = [n for n, x in scores.items() if not np.isfinite(x[~np.eye(len(x), dtype=bool)]).any()]
+    if silent:
+        raise ValueError(
+            f"need a score of some pair by every method; {silent} have none. Drop them."
+        )

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from visualcortex import figures
 from visualcortex.evaluation.deconvolution import EventMatch, activity_onsets, match_events
-from visualcortex.widgets import _view
+from visualcortex.widgets import View
 
 TOLERANCE = 0.1  # s: how far a found event may lie from a true one
 N_STEPS = 100  # positions of the slider of the threshold
@@ -81,7 +81,7 @@ def trace_explorer(
     *,
     offset: float = 0.0,
     seconds: float = 20.0,
-) -> ipywidgets.VBox:
+) -> View:
     """Choose a neuron, a threshold and a time; see trace, true spikes and what is inferred.
 
     What comes above the threshold within a tenth of a second of an onset of spikes counts as
@@ -101,7 +101,7 @@ def trace_explorer(
 
     Returns
     -------
-    ipywidgets.VBox
+    View
         The controls and the figure. Without a running kernel it does nothing:
         `trace_small_multiples` is for the page.
 
@@ -124,7 +124,7 @@ def trace_explorer(
         shown.draw(axes, neuron, threshold, chosen)
         _label(axes)
 
-    return _view(figure, controls, redraw)
+    return View(figure, controls, redraw)
 
 
 def trace_small_multiples(

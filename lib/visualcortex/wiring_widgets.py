@@ -6,6 +6,7 @@ They show scores that were computed before: moving a control fits nothing anew.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -14,12 +15,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from visualcortex import figures
 from visualcortex import wiring_figures as pictures
+from visualcortex.connectivity.cliff import AXES, Axis, observe
 from visualcortex.connectivity.wiring import density
-from visualcortex.widgets import _view
+from visualcortex.recording import SpikeTrains
+from visualcortex.spontaneous import observed
+from visualcortex.widgets import View
 
 # what a pair is, by its number in the matrix that is drawn, and its colour
 OUTCOMES = {
@@ -32,6 +37,10 @@ OUTCOMES = {
 # the slider goes up to so many pairs called for each synapse, in so many steps
 MOST_CALLED = 4
 N_STEPS = 100
+# of a recording as it is seen: so many neurons, for so long (s); they fire this often at least
+N_ROWS = 4
+SHOWN_SECONDS = 4.0
+FEWEST_SPIKES = 10
 
 
 class _Calls:
@@ -84,8 +93,8 @@ class _Calls:
             ax.imshow(shown, cmap=colours, aspect="equal", **limits)
             pictures.type_bars(ax, self.kinds)
         said = ", ".join(f"{n} {name}" for name, n in self.counts(method, n_called).items())
-        ax.set_title(method, pad=14)
-        ax.set_xlabel(f"target\n{said}", fontsize="small")
+        ax.set_title(f"{method}\n{said}", pad=14)
+        ax.set_xlabel("target")
 
     def draw_curves(self, ax: Axes, method: str, n_called: int) -> None:
         """Draw precision against recall of all methods, afresh, and where the chosen one is."""
@@ -97,13 +106,34 @@ class _Calls:
                 style = {"linewidth": 2.2, "alpha": 1.0}
             line = {**self.styles[name], "marker": "", "drawstyle": "steps-pre", **style}
             ax.plot(found / found[-1], found / called, label=name, **line)
+        for name in [*(name for name in self.curves if name != method), method]:
+            self._draw_point(ax, name, n_called, chosen=name == method)
+        recall, precision = self.point(method, n_called)
+        ax.annotate(
+            f"by chance {self.chance[method]:.2f}",
+            (1.0, self.chance[method]),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            color=figures.CHANCE,
+            fontsize="small",
+        )
+        ax.set(xlim=(0, 1.02), ylim=(0, 1.05))
+        ax.set(xlabel="recall (share of synapses found)", ylabel="precision (share that is right)")
+        said = f"recall {recall:.2f}, precision {precision:.2f}"
+        ax.set_title(f"{n_called} pairs called\n{said}", pad=14)
+
+    def point(self, method: str, n_called: int) -> tuple[float, float]:
+        """Recall and precision of so many calls; the precision of no call is 0."""
         found, missed, false = self.counts(method, n_called).values()
-        recall, precision = found / (found + missed), found / max(found + false, 1)
-        style = {"markersize": 9, "markeredgecolor": figures.PAPER, "zorder": 4}
-        ax.plot(recall, precision, "o", color=self.styles[method]["color"], **style)
-        ax.set(xlim=(0, 1.02), ylim=(0, 1.05), xlabel="recall", ylabel="precision")
-        by_chance = f"{self.chance[method]:.2f} by chance"
-        ax.set_title(f"recall {recall:.2f}\nprecision {precision:.2f}, {by_chance}", pad=14)
+        return found / (found + missed), found / max(found + false, 1)
+
+    def _draw_point(self, ax: Axes, method: str, n_called: int, *, chosen: bool) -> None:
+        """Draw where a method is on its curve, large if it is the chosen one."""
+        style = {"markersize": 10, "zorder": 4} if chosen else {"markersize": 5, "alpha": 0.55}
+        colour = self.styles[method]["color"]
+        point = self.point(method, n_called)
+        ax.plot(*point, "o", color=colour, markeredgecolor=figures.PAPER, **style)
 
     def handles(self) -> list[Patch]:
         """Entries of a legend of outcomes and cell types."""
@@ -122,16 +152,19 @@ class _Cliff:
         statistic: str,
         labels: Mapping[str, str] | None,
         chance: float | None,
+        ceiling: float | None = None,
     ) -> None:
         self.means = pictures.quality_means(table, statistic)
-        self.table, self.statistic, self.chance = table, statistic, chance
+        self.table, self.statistic = table, statistic
+        self.chance, self.ceiling = chance, ceiling
         self.axes = list(dict.fromkeys(self.means["axis"]))
         self.methods = list(dict.fromkeys(self.means["method"]))
         self.styles = pictures.method_styles(self.methods)
         self.labels = {**pictures.QUALITIES, **(labels or {})}
         ends = self.means[["mean", "low", "high"]].to_numpy(dtype=float)
         low, high = np.nanmin(ends), np.nanmax(ends)
-        low, high = (low, high) if chance is None else (min(low, chance), max(high, chance))
+        levels = [level for level in (chance, ceiling) if level is not None]
+        low, high = min([low, *levels]), max([high, *levels])
         self.ends = low - 0.04 * (high - low), high + 0.04 * (high - low)
 
     def label(self, axis: str) -> str:
@@ -142,20 +175,37 @@ class _Cliff:
         """Values along an axis that were measured, from the lowest on."""
         return np.unique(self.means.loc[self.means["axis"] == axis, "value"]).tolist()
 
+    @property
+    def n_places(self) -> int:
+        """Number of values along the axis that has most."""
+        return max(len(self.values(axis)) for axis in self.axes)
+
+    def value_at(self, axis: str, place: int) -> float:
+        """Value at a place: the first is the lowest of every axis, the last the highest."""
+        values = self.values(axis)
+        return values[int(place * (len(values) - 1) / max(self.n_places - 1, 1) + 0.5)]
+
+    def methods_of(self, axis: str) -> list[str]:
+        """Methods that were measured along an axis."""
+        return list(dict.fromkeys(self.means.loc[self.means["axis"] == axis, "method"]))
+
     def draw_axis(self, ax: Axes, axis: str) -> None:
         """Draw all methods along one axis, afresh."""
         ax.clear()
         ax.set_xscale("linear")
         of_axis = self.means[self.means["axis"] == axis]
         pictures.quality_panel(ax, of_axis, self.styles, chance=self.chance)
+        if self.ceiling is not None:
+            figures._level(ax, None, self.ceiling, "ceiling", figures.CEILING, "solid")
         ax.set(xlabel=self.label(axis), ylabel=self.statistic, ylim=self.ends)
 
     def draw_point(self, ax: Axes, axis: str, value: float) -> None:
-        """Draw all methods at one value, afresh: networks as faint dots, means, intervals."""
+        """Draw the methods of an axis at one value, afresh: networks, means, intervals."""
         ax.clear()
         means, shown = self.at(self.means, axis, value), self.at(self.table, axis, value)
+        means = means.set_index("method").reindex(self.methods_of(axis))
         pictures.mean_dots(
-            means.set_index("method").reindex(self.methods),
+            means,
             shown[["method", self.statistic]],
             quantity=self.statistic,
             chance=self.chance,
@@ -164,7 +214,10 @@ class _Cliff:
             ax=ax,
         )
         ax.get_legend().remove()
-        ax.set_title(f"{self.label(axis)}: {value:g}")
+        if self.ceiling is not None:
+            ax.axvline(self.ceiling, color=figures.CEILING, linewidth=1.2)
+        said = [f"{name} {mean:.2f}" for name, mean in means["mean"].dropna().items()]
+        ax.set_title("\n".join([f"{self.label(axis)}: {value:g}", *said]))
 
     @staticmethod
     def at(table: pd.DataFrame, axis: str, value: float) -> pd.DataFrame:
@@ -172,13 +225,58 @@ class _Cliff:
         return table[(table["axis"] == axis) & (table["value"] == value)]
 
 
+class _Seen:
+    """A few neurons of a network as they are seen under any condition, with their true spikes."""
+
+    def __init__(
+        self, recording: SpikeTrains, conditions: Mapping[str, Axis], names: Sequence[str]
+    ) -> None:
+        if lacking := [name for name in names if name not in conditions]:
+            raise ValueError(
+                f"need the conditions of every axis to show a recording; got {list(conditions)}, "
+                f"without {lacking}. Pass them as conditions."
+            )
+        source, others = _partners(recording)
+        weights = recording.truth.weights
+        self.part, self.conditions = observed(recording, np.array([source, *others])), conditions
+        self.names = ["source", *("target" if weights[source, k] else "other" for k in others)]
+        self.start = _busiest(self.part.spikes.of(0), self.part.truth.duration)
+
+    def draw(self, ax: Axes, name: str, value: float) -> None:
+        """Draw what is seen of them at a value of an axis, afresh, the true spikes below."""
+        ax.clear()
+        axis = self.conditions[name]
+        minutes = self.part.truth.duration / 60
+        # of these neurons, which fire often enough, all are seen; fewer are drawn
+        condition = replace(axis.base, **{axis.field: value})
+        shown = max(round(condition.seen * len(self.names)), 1)
+        seen = observe(self.part, replace(condition, seen=1.0, minutes=minutes))
+        first, n = (int(x / seen.step) for x in (self.start, SHOWN_SECONDS))
+        edges = np.arange(n + 1) * seen.step
+        for row in range(shown):
+            values = seen.activity[first : first + n, row]
+            low, height = values.min(), np.ptp(values) or 1.0
+            level = 0.75 * (values - low) / height - row
+            ax.stairs(level, edges, baseline=None, color=figures.INK, linewidth=1.0)
+            times = self.part.spikes.of(row) - first * seen.step
+            times = times[(times >= 0) & (times <= edges[-1])]
+            ax.vlines(times, -row - 0.17, -row - 0.04, color=figures.REAL, linewidth=1.0)
+        ax.set(xlim=(0, SHOWN_SECONDS), ylim=(-len(self.names) + 0.7, 0.85), xlabel="time (s)")
+        ax.set_yticks(-np.arange(shown) + 0.3, self.names[:shown])
+        ax.tick_params(axis="y", length=0)
+        what = "spikes in bins" if condition.decay is None else "calcium"
+        rate = f"{1 / seen.step:.0f} {'bins' if condition.decay is None else 'frames'} a second"
+        ax.set_title(f"{what}, {rate}; below, the true spikes")
+
+
 def wiring_explorer(
     scores_by_method: Mapping[str, np.ndarray], weights: np.ndarray, cell_type: Sequence[str]
-) -> ipywidgets.VBox:
+) -> View:
     """Choose a method and how many pairs to call synapses; see which are found and which are not.
 
     On the left all pairs, a row a source; on the right precision and recall of all methods, with
-    the chosen one and its threshold. Pairs are called from the largest absolute score on.
+    the chosen one at its threshold, the others at the same number of pairs. Pairs are called from
+    the largest absolute score on.
 
     Bias: a number of pairs that is chosen because it looks best was chosen by truth.
 
@@ -193,7 +291,7 @@ def wiring_explorer(
 
     Returns
     -------
-    ipywidgets.VBox
+    View
         The controls and the figure. Without a running kernel it does nothing:
         `wiring_small_multiples` is for the page.
 
@@ -206,12 +304,13 @@ def wiring_explorer(
     calls = _Calls(scores_by_method, weights, cell_type)
     controls = _call_controls(calls)
     # not through pyplot: a notebook would show the figure a second time, and keep it
-    figure = Figure(figsize=(8.2, 4.5), layout="constrained")
+    figure = Figure(figsize=(8.6, 4.9), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     left.set_ylabel("source", labelpad=11)
     calls.draw(left, controls["method"].value, controls["called"].value)
-    figure.legend(handles=calls.handles(), loc="outside lower center", ncols=5, handlelength=1)
+    look = {"loc": "outside lower center", "handlelength": 1, "ncols": 5, "fontsize": "small"}
+    figure.legend(handles=calls.handles(), **look)
 
     def redraw() -> None:
         """Show what the controls say."""
@@ -219,7 +318,7 @@ def wiring_explorer(
         calls.draw(left, *chosen)
         calls.draw_curves(right, *chosen)
 
-    return _view(figure, controls, redraw)
+    return View(figure, controls, redraw)
 
 
 def wiring_small_multiples(
@@ -264,60 +363,68 @@ def wiring_small_multiples(
 
 def cliff_explorer(
     table: pd.DataFrame,
+    recording: SpikeTrains | None = None,
     *,
     statistic: str = "AUROC",
     labels: Mapping[str, str] | None = None,
     chance: float | None = 0.5,
-) -> ipywidgets.VBox:
+    ceiling: float | None = None,
+    conditions: Mapping[str, Axis] | None = None,
+) -> View:
     """Choose an axis of the quality of a recording and a value; see what every method recovers.
 
-    On the left all methods along the axis; on the right, at the value, their means over networks
-    with intervals (`visualcortex.wiring_figures.over_networks`) and every network.
+    Above, if a recording is given, some of its neurons as they are seen at the value: the source
+    of the strongest synapse and what it drives most. Below on the left all methods along the axis;
+    on the right, at the value, their means over networks with intervals
+    (`visualcortex.wiring_figures.over_networks`) and every network. Axes have their own numbers of
+    values: the slider goes from the lowest to the highest of each.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Columns "axis", "value", "network", "method" and `statistic`.
+    recording : SpikeTrains, optional
+        Of a network whose spikes and wiring are known.
     statistic : str
         What is shown.
     labels : mapping from axis to str, optional
         What an axis shows, with its unit; by default of `visualcortex.wiring_figures.QUALITIES`.
-    chance : float, optional
-        Value by chance.
+    chance, ceiling : float, optional
+        Value by chance, and the best there is.
+    conditions : mapping from axis to Axis, optional
+        How the recording is seen along each axis; by default those of
+        `visualcortex.connectivity.cliff`.
 
     Returns
     -------
-    ipywidgets.VBox
+    View
         The controls and the figure. Without a running kernel it does nothing:
         `cliff_small_multiples` is for the page.
 
     Raises
     ------
     ValueError
-        If a column is missing, nothing is finite, or a network has several rows for the same
-        value and method.
+        If a column is missing, nothing is finite, a network has several rows for the same value and
+        method, or the recording has no axis of that name or too few neurons that fire.
     """
-    cliff = _Cliff(table, statistic, labels, chance)
+    cliff = _Cliff(table, statistic, labels, chance, ceiling)
+    known = AXES if conditions is None else conditions
+    seen = None if recording is None else _Seen(recording, known, cliff.axes)
     controls = _cliff_controls(cliff)
-    # not through pyplot: a notebook would show the figure a second time, and keep it
-    figure = Figure(figsize=(8.2, 3.4), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
-    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    figure, above, left, right = _cliff_axes(cliff, with_recording=seen is not None)
 
     def redraw() -> None:
         """Show what the controls say."""
         axis, place = controls["axis"].value, controls["value"]
-        values = cliff.values(axis)
-        before, place.disabled = place.value, len(values) == 1
-        place.max = len(values) - 1
-        if place.value != before:
-            return  # the slider has moved, and what it says is drawn already
-        value = values[place.value]
+        place.disabled = len(cliff.values(axis)) == 1
+        value = cliff.value_at(axis, place.value)
         cliff.draw_axis(left, axis)
         left.axvline(value, color=figures.INK, linewidth=1.2, zorder=1)
         cliff.draw_point(right, axis, value)
+        if seen is not None:
+            seen.draw(above, axis, value)
 
-    return _view(figure, controls, redraw)
+    return View(figure, controls, redraw)
 
 
 def cliff_small_multiples(
@@ -385,8 +492,9 @@ def _call_controls(calls: _Calls) -> dict[str, ipywidgets.Widget]:
 
 
 def _cliff_controls(cliff: _Cliff) -> dict[str, ipywidgets.Widget]:
-    """Controls for an axis and a value on it."""
-    last = len(cliff.values(cliff.axes[0])) - 1
+    """Controls for an axis and a place on it."""
+    n = cliff.n_places
+    names = {0: "lowest", n - 1: "highest"} if n > 1 else {0: "only one"}
     return {
         "axis": ipywidgets.Dropdown(
             options=[(cliff.label(name), name) for name in cliff.axes],
@@ -395,14 +503,67 @@ def _cliff_controls(cliff: _Cliff) -> dict[str, ipywidgets.Widget]:
             disabled=len(cliff.axes) == 1,
         ),
         # a place among the values is no value: that stands in the picture
-        "value": ipywidgets.IntSlider(
-            value=last // 2,
-            max=last,
-            readout=False,
+        "value": ipywidgets.SelectionSlider(
+            options=[(names.get(place, f"{place + 1} of {n}"), place) for place in range(n)],
+            value=(n - 1) // 2,
             description="Value",
             tooltip="Which value of it, from the lowest to the highest",
         ),
     }
+
+
+def _cliff_axes(cliff: _Cliff, *, with_recording: bool) -> tuple[Figure, Axes | None, Axes, Axes]:
+    """Make a figure for `cliff_explorer`, and its axes: above, left and right."""
+    # not through pyplot: a notebook would show the figure a second time, and keep it
+    figure = Figure(figsize=(8.6, 5.6 if with_recording else 3.7), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
+    grid = figure.add_gridspec(
+        2 if with_recording else 1,
+        2,
+        width_ratios=(1.25, 1),
+        height_ratios=(1, 1.25) if with_recording else None,
+    )
+    above = figure.add_subplot(grid[0, :]) if with_recording else None
+    left, right = (figure.add_subplot(grid[-1, k]) for k in range(2))
+    figure.legend(handles=_cliff_handles(cliff), loc="outside lower center", ncols=5)
+    return figure, above, left, right
+
+
+def _cliff_handles(cliff: _Cliff) -> list[Line2D]:
+    """Entries of a legend of methods, networks, chance and ceiling."""
+    handles = [Line2D([], [], label=name, **cliff.styles[name]) for name in cliff.methods]
+    dot = {"color": figures.INK, "alpha": 0.4, "linestyle": "", "markersize": 4}
+    handles.append(Line2D([], [], marker="o", label="one network", **dot))
+    levels = {
+        "chance": (cliff.chance, figures.CHANCE, pictures.DASHED),
+        "ceiling": (cliff.ceiling, figures.CEILING, "solid"),
+    }
+    return handles + [
+        Line2D([], [], color=colour, linestyle=line, label=name)
+        for name, (level, colour, line) in levels.items()
+        if level is not None
+    ]
+
+
+def _partners(recording: SpikeTrains) -> tuple[int, np.ndarray]:
+    """Source of the strongest excitatory synapse, and the neurons that it drives most."""
+    firing = recording.spikes.n_spikes >= FEWEST_SPIKES
+    if firing.sum() < N_ROWS:
+        raise ValueError(
+            f"recording must have {N_ROWS} neurons with {FEWEST_SPIKES} spikes or more; got "
+            f"{firing.sum()}. Show a longer one."
+        )
+    weights = np.where(np.outer(firing, firing), recording.truth.weights, -np.inf)
+    np.fill_diagonal(weights, -np.inf)
+    source = int(np.unravel_index(weights.argmax(), weights.shape)[0])
+    return source, np.argsort(-weights[source], kind="stable")[: N_ROWS - 1]
+
+
+def _busiest(times: np.ndarray, duration: float) -> float:
+    """Begin of the stretch that is shown, s: the one with most spikes."""
+    edges = np.arange(0.0, max(duration - SHOWN_SECONDS, 0.0) + 1e-9, SHOWN_SECONDS)
+    counts = np.searchsorted(times, edges + SHOWN_SECONDS) - np.searchsorted(times, edges)
+    return float(edges[counts.argmax()])
 
 
 def _places(scores: np.ndarray, known: np.ndarray) -> np.ndarray:
