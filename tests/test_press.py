@@ -17,7 +17,7 @@ papermill = pytest.importorskip("papermill", reason="needs the press")
 
 from papermill.exceptions import PapermillExecutionError  # noqa: E402
 
-from bookpress import cli, notebooks, real, results, run, site, tasks  # noqa: E402
+from bookpress import cli, engine, notebooks, real, results, run, site, tasks  # noqa: E402
 from bookpress.book import Book, BookError, code_cells, telling_cells  # noqa: E402
 from bookpress.parameters import ParameterError  # noqa: E402
 
@@ -163,6 +163,29 @@ def built_book(built_once):
 
 
 @pytest.mark.long
+class TestSaving:
+    def test_the_notebook_is_written_now_and_then_and_whole_at_the_end(self, tiny_book, tmp_path):
+        """A hundred cells in less time than lies between two writings."""
+        script = tiny_book.notebooks / "01_tiny.py"
+        cells = "".join(f"\n# %%\nlast = {k}\nlast\n" for k in range(100))
+        script.write_text(script.read_text() + cells)
+        written = []
+        with pytest.MonkeyPatch.context() as patched:
+            write = papermill.engines.write_ipynb
+            patched.setattr(
+                papermill.engines,
+                "write_ipynb",
+                lambda nb, path: (written.append(path), write(nb, path)),
+            )
+            started = time.monotonic()
+            output = run.execute(tiny_book, run.job(tiny_book, "01", {}), tmp_path / "out.ipynb")
+        n_most = 3 + (time.monotonic() - started) / engine.SECONDS_BETWEEN_SAVES
+        assert 1 <= len(written) <= n_most < 20
+        last = json.loads(output.read_text())["cells"][-1]
+        assert last["outputs"][0]["data"]["text/plain"] == ["99"]
+        assert last["metadata"]["papermill"]["status"] == "completed"
+
+
 class TestBuild:
     def test_what_was_computed_is_printed(self, built_book):
         page = (built_book.site / "book" / "chapters" / "01_tiny.html").read_text()

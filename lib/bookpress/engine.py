@@ -18,6 +18,8 @@ from traitlets.config import Config
 __all__ = ["CellError", "Fault", "KernelDied", "fault", "run_cells"]
 
 SECONDS_BETWEEN_LINES = 15.0
+# papermill would write the whole notebook before and after each cell
+SECONDS_BETWEEN_SAVES = 5.0
 LINES_OF_SOURCE = 5
 LONGEST_MESSAGE = 2000
 
@@ -124,8 +126,26 @@ class ReportingEngine(NBClientEngine):
             begin_cell(cell, cell_index, **more)
 
         nb_man.cell_start = cell_start
+        nb_man.save = _now_and_then(nb_man.save)
         local = Config({"KernelManager": {"transport": "ipc", "ip": sockets}})
-        super().execute_managed_notebook(nb_man, kernel_name, config=local, **options)
+        try:
+            super().execute_managed_notebook(nb_man, kernel_name, config=local, **options)
+        finally:
+            del nb_man.save  # what is written at the end is written for good
+
+
+def _now_and_then(save: Callable[[], None]) -> Callable[[], None]:
+    """Return a way to save that does nothing if it has just been done."""
+    last = time.monotonic()
+
+    def sometimes(**_: object) -> None:
+        """Save, if the last time is some seconds ago."""
+        nonlocal last
+        if time.monotonic() - last >= SECONDS_BETWEEN_SAVES:
+            save()
+            last = time.monotonic()
+
+    return sometimes
 
 
 papermill_engines.register("bookpress", ReportingEngine)
