@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import fcntl
 import importlib
@@ -24,7 +25,7 @@ from tqdm.auto import tqdm
 
 from bookpress import cell as one
 from bookpress import grid, notebooks, sweep_page, sweep_table, tracking
-from bookpress.book import Book, BookError
+from bookpress.book import Book, BookError, code_cells
 from bookpress.grid import Cell
 
 VERSION = 1
@@ -339,6 +340,7 @@ def _manifest(book: Book, cells: Sequence[Cell], out: Path, options: Options) ->
 
 def _code_hash(book: Book, chapter: str) -> str:
     try:
+        ast.parse("\n".join(code_cells((book.notebooks / f"{chapter}.py").read_text())))
         return book.code_hash(chapter)
     except SyntaxError as error:
         raise BookError(
