@@ -14,7 +14,16 @@ pytest.importorskip("papermill", reason="needs the press")
 from bs4 import BeautifulSoup  # noqa: E402
 from nbformat import v4, writes  # noqa: E402
 
-from bookpress import headlines, notebooks, seeds, seeds_page, site, tasks  # noqa: E402
+from bookpress import (  # noqa: E402
+    cards,
+    headlines,
+    notebooks,
+    polish,
+    seeds,
+    seeds_page,
+    site,
+    tasks,
+)
 from bookpress.book import Book, BookError  # noqa: E402
 
 HEADLINES = """\
@@ -30,6 +39,15 @@ HEADLINES = """\
         decimals: 3
         sign: true
         chance_decimals: 1
+"""
+CARDS = """\
+cards:
+  - question: How <large>?
+    cover: 01_tiny
+    chapters: {01_tiny: "01 tiny"}
+    results:
+      - {chapter: 01_tiny, claim: mean_draw, words: "Mean & more", floor: baseline}
+      - {chapter: 01_tiny, claim: gain, words: Gain, decimals: 3}
 """
 CLAIMS = {
     "mean_draw": {"value": 0.4, "low": 0.3, "high": 0.5, "chance": 0.0, "ceiling": 1.0},
@@ -82,6 +100,13 @@ def summarised(book: Book, **other: object) -> None:
         "claims": {name: {"unit": "", "values": v, **lists} for name, v in claims.items()},
     }
     notebooks.replace(seeds.folder(book) / "01_tiny.json", json.dumps(summary | other))
+
+
+def with_cards(book: Book, was: str = "", becomes: str = "") -> str:
+    """Return the text of the cards, of a file in which something was replaced."""
+    file = book.root / "book" / "headlines.yaml"
+    file.write_text(HEADLINES + CARDS.replace(was, becomes))
+    return texts(book)["headlines_cards.md"]
 
 
 def texts(book: Book) -> dict[str, str]:
@@ -142,6 +167,85 @@ class TestFile:
         rows = [(r.chapter, r.claim) for table in headlines.read(Book(root)) for r in table.rows]
         assert {chapter for chapter, _ in rows} <= known
         assert len(set(rows)) == len(rows)
+
+
+class TestCards:
+    def test_a_book_may_have_none(self, book):
+        assert headlines.read_cards(book) == ()
+        assert "headlines_cards.md" not in texts(book)
+
+    def test_a_card_tells_its_results_with_their_bounds(self, book):
+        text = with_cards(book)
+        assert "[How <large>?](chapters/01_tiny.ipynb)" in text
+        assert '<div class="vc-cover" data-chapter="01_tiny"></div>' in text
+        told = [" ".join(r.text.split()) for r in results_of(text)]
+        assert told == [
+            "Mean & more0.40 0.30 to 0.50baseline 0.00 · ceiling 1.00",
+            "Gain0.040 -0.030 to 0.050chance 0.000 · ceiling none",
+        ]
+        assert [path.name for path in headlines.paths(book)] == list(texts(book))
+
+    def test_marks_lie_on_one_scale_from_nothing_to_one(self, book):
+        first, second = results_of(with_cards(book))
+        span = cards.RIGHT - cards.LEFT
+        value, chance, ceiling = (
+            float(first.select_one(mark)[x].rstrip("%"))
+            for mark, x in (
+                (".vc-card-value circle", "cx"),
+                (".vc-card-chance", "x1"),
+                (".vc-card-ceiling", "x1"),
+            )
+        )
+        assert value == pytest.approx(cards.LEFT + 0.4 * span)
+        assert (chance, ceiling) == (cards.LEFT, cards.RIGHT)
+        assert second.select_one(".vc-card-ceiling") is None
+        # what lies below nothing is drawn at the end of the scale, and told in words
+        assert second.select_one(".vc-card-value line")["x1"] == f"{cards.LEFT:.2f}%"
+
+    def test_other_seeds_are_drawn_where_there_are_some(self, book):
+        assert not results_of(with_cards(book))[0].select(".vc-card-seed")
+        summarised(book)
+        first, second = results_of(with_cards(book))
+        assert len(first.select(".vc-card-seed")) == 3
+        assert len(second.select(".vc-card-seed")) == 2
+
+    def test_what_was_not_run_is_told(self, book):
+        (book.results / "01_tiny" / "default.json").unlink()
+        told = [r.text for r in results_of(with_cards(book))]
+        assert told == ["Mean & more: not run yet", "Gain: not run yet"]
+
+    @pytest.mark.parametrize(
+        ("was", "becomes", "fault"),
+        [
+            ("claim: gain", "claim: loss", "01_tiny has no claim 'loss'"),
+            ("cover: 01_tiny", "cover: 02_other", "needs its cover among its chapters"),
+            ("decimals: 3", "decimals: -1", "gain: decimals must be a whole number"),
+            ("question:", "asked:", "must read like"),
+            ("floor: baseline", "flor: baseline", "flor"),
+        ],
+    )
+    def test_faults_are_named(self, book, was, becomes, fault):
+        with pytest.raises(BookError, match=fault):
+            with_cards(book, was, becomes)
+
+    def test_a_claim_beyond_the_scale_is_refused(self, book):
+        path = book.results / "01_tiny" / "default.json"
+        path.write_text(path.read_text().replace('"value": 0.4,', '"value": 1.4,'))
+        with pytest.raises(BookError, match="scale from 0 to 1, and mean_draw is 1.4"):
+            with_cards(book)
+
+    def test_the_cards_of_this_book_ask_five_questions_of_its_chapters(self, root):
+        asked = headlines.read_cards(Book(root))
+        known = {source.stem for source in Book(root).sources()}
+        assert len(asked) == 5
+        shown = [chapter for card in asked for chapter in card.chapters]
+        assert len(set(shown)) == len(shown)
+        assert set(shown) <= known
+        assert all(result.chapter in card.chapters for card in asked for result in card.results)
+
+
+def results_of(text: str) -> list:
+    return BeautifulSoup(text, "html.parser").select(".vc-card-result")
 
 
 class TestTables:
@@ -223,6 +327,7 @@ def rendered(book: Book) -> BeautifulSoup:
     executed(book)
     assert tasks.write_pages(book) is None
     site.render(book)
+    polish.polish(book)
     site.check(book)
     return BeautifulSoup((book.site / "book" / "index.html").read_text(), "html.parser")
 

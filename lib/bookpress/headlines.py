@@ -1,4 +1,4 @@
-"""The headline tables of the front page: rows named in a file, numbers glued from the runs."""
+"""The headlines of the front page: cards and tables named in a file, numbers from the runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from bookpress import results, seeds
+from bookpress import cards, results, seeds
 from bookpress.book import Book, BookError
 
 COLUMNS = ("quantity", "this run", "over seeds: median", "chance or baseline", "ceiling")
-NAME, NOTE = re.compile(r"[a-z0-9_]+"), "seeds"
+NAME, NOTE, CARDS = re.compile(r"[a-z0-9_]+"), "seeds", "cards"
 ACROSS = "_generated/across_seeds.ipynb"
 FORM = """\
 "01":                      # written to book/_generated/headlines_01.md
@@ -22,7 +22,13 @@ FORM = """\
     01_example:            # a notebook
       - claim: accuracy    # a claim that it records
         words: What was measured
-        decimals: 2        # and, where needed, sign: true, chance_decimals: 4"""
+        decimals: 2        # and, where needed, sign: true, chance_decimals: 4
+cards:                     # written to book/_generated/headlines_cards.md; may be left out
+  - question: What is asked?
+    cover: 01_example      # the chapter whose cover stands on the card
+    chapters: {01_example: "01 example"}
+    results:               # of claims between 0 and 1
+      - {chapter: 01_example, claim: accuracy, words: What was measured}"""
 
 
 @dataclass(frozen=True)
@@ -59,12 +65,28 @@ def read(book: Book) -> list[Table]:
     BookError
         The file is not of the form that the message shows.
     """
+    return _read(book)[0]
+
+
+def read_cards(book: Book) -> tuple[cards.Card, ...]:
+    """Return the cards that ``book/headlines.yaml`` asks for; none without that file.
+
+    Raises
+    ------
+    BookError
+        The file is not of the form that the message shows.
+    """
+    return _read(book)[1]
+
+
+def _read(book: Book) -> tuple[list[Table], tuple[cards.Card, ...]]:
     path = book.root / "book" / "headlines.yaml"
     if not path.exists():
-        return []
+        return [], ()
     try:
-        tables = yaml.safe_load(path.read_text())
-        return [_parsed(str(name), table) for name, table in tables.items()]
+        fields = dict(yaml.safe_load(path.read_text()))
+        asked = tuple(cards.parsed(card) for card in fields.pop(CARDS, []))
+        return [_parsed(str(name), table) for name, table in fields.items()], asked
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise BookError(f"book/headlines.yaml must read like\n{FORM}\ngot: {error}") from error
 
@@ -86,19 +108,28 @@ def _row(chapter: str, fields: Mapping) -> Row:
 
 def paths(book: Book) -> list[Path]:
     """Return the files that the front page includes."""
-    tables = read(book)
-    return [_path(book, name) for name in [*(t.name for t in tables), *([NOTE] if tables else [])]]
+    tables, asked = _read(book)
+    names = [*(t.name for t in tables), *([NOTE] if tables else []), *([CARDS] if asked else [])]
+    return [_path(book, name) for name in names]
 
 
 def pages(book: Book) -> dict[Path, str]:
     """Return the files that the front page includes, with their text.
 
-    The numbers are no part of it: roles take them from the executed notebooks, so that a claim
-    that is gone fails the build. What has not been run over seeds is told in words.
+    The numbers of tables are no part of it: roles take them from the executed notebooks, so that
+    a claim that is gone fails the build. Cards draw what the printed runs recorded. What has not
+    been run, or not over seeds, is told in words.
+
+    Raises
+    ------
+    BookError
+        A card asks for a claim that its chapter does not record, or that fits no card.
     """
-    tables, kept = read(book), seeds.load(book)
-    texts = [*(_page(book, table, kept) for table in tables), _note(kept)]
-    return dict(zip(paths(book), texts, strict=False))
+    (tables, asked), kept = _read(book), seeds.load(book)
+    texts = {table.name: _page(book, table, kept) for table in tables}
+    texts |= {NOTE: _note(kept)} if tables else {}
+    texts |= {CARDS: cards.page(book, asked)} if asked else {}
+    return {_path(book, name): text for name, text in texts.items()}
 
 
 def _path(book: Book, name: str) -> Path:
