@@ -11,6 +11,7 @@ from bookpress import night
 from bookpress.book import BookError
 from bookpress.pictures import data_uri, webp
 
+DPI = 150  # shown small, on sharp screens too
 MIMETYPE = "application/vnd.bookpress.cover+json"
 
 
@@ -45,8 +46,8 @@ def cover(figure: matplotlib.figure.Figure, *, alt: str) -> Cover:
     """
     if len(alt.strip()) < 40:
         raise BookError(f"a cover needs a text that says what it shows; got {alt!r}.")
-    day, palette = data_uri(webp(figure)), night.of_session()
+    day, palette = data_uri(webp(figure, DPI)), night.of_session()
     if palette is None:
         return Cover(day, None, alt)
     with night.by_night(figure, palette):
-        return Cover(day, data_uri(webp(figure)), alt)
+        return Cover(day, data_uri(webp(figure, DPI)), alt)
