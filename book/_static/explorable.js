@@ -19,7 +19,7 @@
   function start(box) {
     var frames = JSON.parse(box.querySelector('script[type="application/json"]').textContent).frames;
     var inputs = Array.prototype.slice.call(box.querySelectorAll(".vc-knobs input, .vc-knobs select"));
-    var day = box.querySelector("figure img.only-light");
+    var day = box.querySelector("figure img:not(.only-dark)");
     var night = box.querySelector("figure img.only-dark");
     var said = box.querySelector(".vc-said");
 

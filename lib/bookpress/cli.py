@@ -152,20 +152,23 @@ def real() -> None:
 
 @app.command()
 def sync() -> None:
-    """Write the paired .ipynb of every notebook script."""
-    from bookpress import notebooks
+    """Write the paired .ipynb of every notebook script, and the list of chapters."""
+    from bookpress import lab, notebooks
 
-    for script in Book.find().sources():
+    book = Book.find()
+    for script in book.sources():
         typer.echo(notebooks.sync(script).name)
+    typer.echo(lab.write(book).name)
 
 
 @app.command()
 def new(name: Annotated[str, typer.Argument(help="for example 07_my_question")]) -> None:
     """Create a chapter from the template and enter it in the table of contents."""
-    from bookpress import notebooks
+    from bookpress import lab, notebooks
 
     book = Book.find()
     typer.echo(_shown(notebooks.new(book, name), book))
+    lab.write(book)
 
 
 @app.command()

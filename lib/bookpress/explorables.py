@@ -230,7 +230,7 @@ def _images(frame: Mapping[str, str]) -> str:
     """Pictures by day and by night; the page shows one of them."""
     said = html.escape(frame["said"])
     if "night" not in frame:
-        return f'<img class="only-light dark-light" src="{frame["day"]}" alt="{said}">'
+        return f'<img class="dark-light" src="{frame["day"]}" alt="{said}">'
     return (
         f'<img class="only-light" src="{frame["day"]}" alt="{said}">'
         f'<img class="only-dark" src="{frame["night"]}" alt="{said}">'

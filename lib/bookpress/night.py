@@ -83,7 +83,8 @@ class Palette:
             return value
         *rgb, alpha = to_rgba(value)
         dark = self._table.get(_bytes(rgb))
-        return value if dark is None else (*dark, alpha)
+        # what is wholly transparent, "none" among it, is no colour
+        return value if dark is None or alpha == 0 else (*dark, alpha)
 
     def colours_of(self, values: object) -> object:
         """Return one colour, or an array of colours with a row each, by night."""
@@ -121,7 +122,9 @@ def read(path: Path) -> Palette:
         No such file, or something in it is no colour.
     """
     if not path.is_file():
-        raise BookError(f"No palette {path.name}: the setting `night` of [tool.bookpress] names it.")
+        raise BookError(
+            f"No palette {path.name}: the setting `night` of [tool.bookpress] names it."
+        )
     table = yaml.safe_load(path.read_text())
     if not isinstance(table, dict) or not isinstance(table.get("colours"), dict):
         raise BookError(f"{path.name} must have a mapping `colours` from day to night.")

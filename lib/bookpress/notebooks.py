@@ -13,6 +13,9 @@ from nbformat import NotebookNode
 from bookpress import parameters as declarations
 from bookpress.book import Book, BookError, digest
 
+# JupyterLab writes its own name of the kernel into what it saves.
+KERNEL = re.compile(r"^(#\s+display_name: )Python 3 \(.*\)$", re.MULTILINE)
+
 
 def read(script: Path) -> NotebookNode:
     """Return the notebook that a percent script describes, without outputs.
@@ -31,12 +34,24 @@ def text(script: Path) -> str:
 
 
 def sync(script: Path) -> Path:
-    """Write the paired ``.ipynb`` beside a percent script; leave it alone when it is equal."""
+    """Write the paired ``.ipynb`` beside a percent script; leave it alone when it is equal.
+
+    What JupyterLab adds on saving goes: outputs, and the display name of its kernel.
+    """
+    _settle(script)
     twin = script.with_suffix(".ipynb")
     wanted = text(script)
     if not twin.exists() or twin.read_text() != wanted:
         replace(twin, wanted)
     return twin
+
+
+def _settle(script: Path) -> None:
+    """Give the kernel the name that it has in every notebook of the book."""
+    saved = script.read_text()
+    settled = KERNEL.sub(r"\1Python 3", saved, count=1)
+    if settled != saved:
+        replace(script, settled)
 
 
 def replace(path: Path, content: str) -> None:
@@ -81,7 +96,7 @@ def new(book: Book, name: str) -> Path:
     toc = book.root / "_toc.yml"
     replace(toc, _entered(toc.read_text(), name))
     template = (book.root / str(book.settings["template"])).read_text()
-    replace(script, template.replace("CHAPTER_NAME", name))
+    replace(script, template.replace("CHAPTER_NAME", name).replace("CHAPTER_NUMBER", name[:2]))
     sync(script)
     return script
 

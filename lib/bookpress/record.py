@@ -20,6 +20,7 @@ from IPython.display import HTML, display
 from myst_nb import glue
 
 from bookpress import parameters as declarations
+from bookpress import showing
 from bookpress.book import Book, BookError, digest
 
 SLUG = re.compile(r"[a-z][a-z0-9_]*")
@@ -223,6 +224,7 @@ def begin(chapter: str) -> Run:
     """
     declared, given = _parameters_of_session()
     declarations.check(given, declared, chapter)
+    showing.install()
     values = {p.name: p.default for p in declared} | given
     name = os.environ.get("BOOKPRESS_RUN") or run_name(values)
     root = os.environ.get("BOOKPRESS_ROOT")

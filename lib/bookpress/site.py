@@ -12,6 +12,7 @@ from urllib.parse import urlparse
 
 from bs4 import BeautifulSoup, Tag
 
+from bookpress import page_rules
 from bookpress.book import Book, BookError
 
 TRACE = "Traceback (most recent call last)"
@@ -74,7 +75,8 @@ def check(book: Book) -> None:
     """Check each page of the table of contents as built.
 
     It exists, holds no traceback and no sentence with an unrounded number, loads nothing from
-    another host, and every computed image has a caption and an alternative text of its own.
+    another host, and every computed image has a caption and an alternative text of its own. What
+    else every page keeps to, :mod:`bookpress.page_rules` says.
 
     Raises
     ------
@@ -82,10 +84,22 @@ def check(book: Book) -> None:
         With every fault of every page.
     """
     faults = [fault for path in built(book) for fault in page_faults(path)]
+    site = page_rules.Site(book)
+    faults += [fault for path in built(book) if path.exists() for fault in site.faults(path)]
     if not (book.site / "index.html").exists():
         faults.append("index.html is missing")
     if faults:
         raise BookError("The built pages have faults:\n" + "\n".join(faults))
+
+
+def weights(book: Book) -> dict[str, page_rules.Weight]:
+    """Return how many bytes a reader loads with each built page, by the name of the page."""
+    site = page_rules.Site(book)
+    return {
+        page: site.weight(path)
+        for page, path in zip(book.pages(), built(book), strict=True)
+        if path.exists()
+    }
 
 
 def built(book: Book) -> list[Path]:

@@ -15,7 +15,7 @@ from doit.reporter import ConsoleReporter
 from doit.task import Task
 from doit.tools import config_changed
 
-from bookpress import headlines, notebooks, results, seeds_page, site
+from bookpress import headlines, notebooks, polish, results, seeds_page, site
 from bookpress.book import Book, BookError
 from bookpress.run import PARENT
 
@@ -93,7 +93,7 @@ def _library(book: Book) -> list[str]:
 
 
 def _is_source(path: Path) -> bool:
-    return path.is_file() and path.suffix in {".py", ".mplstyle"}
+    return path.is_file() and path.suffix in {".py", ".mplstyle", ".yaml"}
 
 
 def _lock(book: Book) -> str:
@@ -220,6 +220,7 @@ def _is_page(book: Book, path: Path) -> bool:
 def _render_and_check(book: Book) -> TaskFailed | None:
     try:
         site.render(book)
+        polish.polish(book)
         site.check(book)
     except BookError as error:
         return TaskFailed(str(error))
