@@ -13,12 +13,12 @@ import pytest
 from matplotlib.figure import Figure
 
 pytest.importorskip("ipywidgets", reason="needs the press")
-from bs4 import BeautifulSoup  # noqa: E402
-from ipywidgets import Checkbox, Dropdown, FloatSlider, IntSlider, SelectionSlider  # noqa: E402
-from PIL import Image  # noqa: E402
+from bs4 import BeautifulSoup
+from ipywidgets import Checkbox, Dropdown, FloatSlider, IntSlider, SelectionSlider
+from PIL import Image
 
-import bookpress  # noqa: E402
-from bookpress.book import BookError  # noqa: E402
+import bookpress
+from bookpress.book import BookError
 
 CAPTION = "A band of grey at a height, one for each value of the controls."
 

@@ -8,7 +8,7 @@ import re
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex, to_rgb, to_rgba
+from matplotlib.colors import ListedColormap, to_hex, to_rgb, to_rgba
 
 from bookpress import night
 from bookpress.book import Book, BookError
@@ -192,6 +192,14 @@ class TestByNight:
         assert palette.colour("none") == "none"
         assert palette.colour("#123456") == "#123456"
         assert palette.colour("auto") == "auto"
+
+    def test_a_map_made_of_listed_colours_turns_with_them(self, palette):
+        listed = ListedColormap([figures.PAPER, figures.REAL, "#123456"])
+        dark = palette.map(listed)
+        expected = ["#13171d", palette.colours[figures.REAL], "#123456"]
+        assert [to_hex(dark(k)) for k in range(3)] == expected
+        other, steps = plt.get_cmap("viridis"), range(256)
+        assert np.allclose(palette.map(other)(steps), other(steps))
 
     def test_words_boxes_and_legends_are_changed_while_it_is_night(self, figure, palette):
         note = next(t for t in figure.axes[0].texts if t.get_text() == "peak")

@@ -123,7 +123,7 @@ def _knob(view: View, name: str, values: Sequence[object] | None) -> Knob:
     words = tuple(known.get(value) or _said(control, value) for value in chosen)
     start = chosen.index(control.value) if control.value in chosen else 0
     label, told = control.description or name, control.tooltip or ""
-    return Knob(name, label, told, chosen, words, start, hasattr(control, "readout_format"))
+    return Knob(name, label, told, chosen, words, start, hasattr(control, "continuous_update"))
 
 
 def _choices(control: Any) -> dict[object, str]:

@@ -18,7 +18,14 @@ import yaml
 from matplotlib.artist import Artist
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import Collection
-from matplotlib.colors import Colormap, LinearSegmentedColormap, is_color_like, to_rgb, to_rgba
+from matplotlib.colors import (
+    Colormap,
+    LinearSegmentedColormap,
+    ListedColormap,
+    is_color_like,
+    to_rgb,
+    to_rgba,
+)
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
@@ -97,6 +104,9 @@ class Palette:
     def map(self, day: Colormap) -> Colormap:
         """Return the night twin of a colour map; the same, if it has none."""
         name = day.name.removesuffix("_r")
+        if name not in self.maps and isinstance(day, ListedColormap):
+            listed = self.colours_of(list(day.colors))
+            return self._with_bad(ListedColormap(listed, name=f"{name}_night"), day)
         if name not in self.maps:
             return self._with_bad(day, day)
         dark = LinearSegmentedColormap.from_list(f"{name}_night", self.maps[name], N=day.N)
