@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 UV_INSTALL = $(BIN)/uv pip install --quiet --compile-bytecode $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-core lint lab run sweep results real links clean lock env
+.PHONY: help book test test-core lint lab launch-check browser run sweep results real links clean lock env
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -38,8 +38,19 @@ test-core:  ## the library's tests on numpy 2, without allensdk and the press
 	.venv-core/bin/uv pip install --quiet --compile-bytecode $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) --python .venv-core/bin/python torch==2.13.0 'numpy>=2' -e '.[test]'
 	.venv-core/bin/python -m pytest -m "not press and not allen" $(ARGS)
 
-lab: env  ## JupyterLab on the chapters
-	$(BIN)/jupyter lab notebooks
+# .jupyter/ holds what JupyterLab opens with: the list of chapters, shown rather than edited.
+lab: env  ## JupyterLab, open at the list of chapters
+	JUPYTER_CONFIG_PATH=$(CURDIR)/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH} $(BIN)/jupyter lab $(ARGS)
+
+# Apart from .venv: the lock, which recorded results depend on, stays as it is.
+browser:  ## the built site in a real browser: clicks, keys, axe, print, phone; needs Chromium
+	@test -e _build/html/index.html || { echo 'There is no built site: call `make book` first.'; exit 1; }
+	$(PYTHON) -m venv .venv-browser
+	.venv-browser/bin/python -m pip install --quiet --disable-pip-version-check -r tests/browser/requirements.txt
+	.venv-browser/bin/python -m pytest -o addopts= -p no:cacheprovider -q tests/browser $(ARGS)
+
+launch-check:  ## what Binder and Colab do, on a clone of the last commit; about ten minutes
+	.ci/launch $(PYTHON)
 
 run: env  ## one chapter with parameters: make run CH=05 ARGS="-f notebooks/params/guan2018.yaml"
 	@test -n "$(CH)" || { echo 'Say which chapter: make run CH=05 ARGS="-p seed 1"'; exit 1; }

@@ -18,6 +18,8 @@
 #
 # **You will learn** how a number is estimated, compared with the truth, and recorded as a claim.
 #
+# **You need** a little Python and the idea of a mean.
+#
 # **Time to run:** a few seconds.
 
 # %% [markdown]
@@ -46,6 +48,11 @@ use_style()
 
 # %% [markdown]
 # ## Data
+#
+# ```{margin}
+# Notes like this one stand beside the text: what a word means, or where else a function is used.
+# ```
+#
 # One call for every recording, simulated or real.
 
 # %%
@@ -56,6 +63,11 @@ recording
 
 # %% [markdown]
 # ## Model
+#
+# ```{margin}
+# A mean over time as well as over trials: one number for each neuron.
+# ```
+#
 # There are {glue:text}`n_trials` trials of {glue:text}`n_neurons` neurons. The simplest model of a
 # neuron is its mean over all of them.
 
@@ -78,6 +90,10 @@ plt.show()
 assert np.isfinite(mean_of_neuron).all(), "every neuron has a mean"
 
 # %% [markdown]
+# ```{margin}
+# The same interval stands behind the accuracies of chapter 05.
+# ```
+#
 # A number does not stand alone: it has an interval over trials, and something to compare it with.
 
 # %%
@@ -98,20 +114,126 @@ run.record(
 # the name of the test that catches it.
 #
 # ## Explore
-# A slider for those who have the notebook open, and the same view as a figure for those who read.
 #
+# Choose a stimulus. On the page there is a picture for each of a few; with the notebook open, all
+# can be chosen.
+
+# %%
+import ipywidgets
+from matplotlib.figure import Figure
+
+from visualcortex.widgets import View
+
+shown = Figure(figsize=(6, 3), layout="constrained")
+panel = shown.subplots()
+order = np.argsort(mean_of_neuron)
+stimuli = np.unique(recording.stimulus)
+choice = ipywidgets.SelectionSlider(options=stimuli.tolist(), description="stimulus")
+
+
+def redraw() -> None:
+    panel.clear()
+    answer = responses[recording.stimulus == choice.value].mean(axis=0)
+    panel.plot(mean_of_neuron[order], color="0.6", label="all stimuli")
+    panel.plot(answer[order], "o", label="this stimulus")
+    panel.set(xlabel="neuron, in order of its mean", ylabel="mean response")
+    panel.set_title(f"answers to stimulus {choice.value}, and to all")
+    panel.legend()
+
+
+# %% [markdown]
+# The view moves in JupyterLab; the press draws it for the values that are listed.
+
+# %%
+bookpress.explorable(
+    View(shown, {"stimulus": choice}, redraw),
+    over={"stimulus": stimuli[:12].tolist()},
+    name="explore-CHAPTER_NUMBER",
+    caption="Mean response of each neuron to one stimulus, and to all.",
+)
+
+# %% tags=["remove-cell"]
+figure = Figure(figsize=(4, 3), layout="constrained")
+ax = figure.subplots()
+ax.fill_between(np.arange(len(mean_of_neuron)), np.sort(mean_of_neuron))
+ax.set_axis_off()
+bookpress.cover(figure, alt="A rising slope: the mean responses of all neurons, in their order.")
+
+# %% [markdown]
 # ## Exercises
 #
-# ```{exercise}
-# :label: CHAPTER_NAME-median
-# Record the median over neurons as a second claim.
+# ```{exercise} Warm-up: another seed
+# :label: CHAPTER_NAME-seed
+# Run the chapter with another seed. Which numbers change, and by more than their interval?
 # ```
 #
-# ```{solution} CHAPTER_NAME-median
+# ```{solution-start} CHAPTER_NAME-seed
 # :class: dropdown
-# `bootstrap(np.median, mean_of_neuron, ...)` from `visualcortex.evaluation.intervals` gives value
-# and interval; the unit that is resampled is now the neuron.
+# Another seed draws another recording, and other bootstrap samples. On the same recording only the
+# ends of the interval move, and by little:
 # ```
+
+# %%
+again = bootstrap_mean(responses.mean(axis=1), rng=np.random.default_rng(seed + 1))
+print("the ends move by", abs(again.low - mean.low), "and", abs(again.high - mean.high))
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Core: the median neuron
+# :label: CHAPTER_NAME-median
+# Give the median over neurons its interval. What is the unit that is resampled now?
+# ```
+#
+# ```{solution-start} CHAPTER_NAME-median
+# :class: dropdown
+# The neuron: the interval says how the median would vary over neurons of the same kind.
+# ```
+
+# %%
+from visualcortex.evaluation.intervals import bootstrap
+
+print(
+    bootstrap(
+        lambda chosen: np.median(mean_of_neuron[chosen]), len(mean_of_neuron),
+        rng=np.random.default_rng(seed),
+    )
+)
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Stretch: trials that are not independent
+# :label: CHAPTER_NAME-drift
+# The interval resamples single trials. What if neighbouring trials are alike? Find out, and resample
+# what is independent.
+# ```
+#
+# ```{solution-start} CHAPTER_NAME-drift
+# :class: dropdown
+# If the mean responses of neighbours are correlated, the interval is too narrow; whole sessions, or
+# stretches of trials, are then the unit.
+# ```
+
+# %%
+trial_means = responses.mean(axis=1)
+print("correlation of neighbours", np.corrcoef(trial_means[:-1], trial_means[1:])[0, 1])
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ## What would falsify it
+#
+# - The mean lies at {glue:text}`mean_response:.2g`. If the trials of the first half of the recording
+#   gave a mean outside the interval of those of the second, one number would not describe it; take
+#   `responses` apart in the cell that records the claim, and look.
+# - Its interval begins at {glue:text}`mean_response_low:.2g`. If neighbouring trials are alike, it is
+#   too narrow; the last exercise measures that, and `seed` draws another recording to see it again.
+# - Say what else would show a claim of this chapter wrong, which parameter or cell a reader has to
+#   change in order to find it, and which of the printed numbers would move then.
 #
 # ## References
 # Cite with `` {cite}`key` ``; the entries stand in the [bibliography](../bibliography.md).
