@@ -11,7 +11,7 @@
 # %% [markdown]
 # # 01 · What did the mouse see?
 #
-# **The question.** Thousands of neurons of mouse V1 were recorded while the animal was shown
+# **The question.** Thousands of neurons of mouse {term}`V1` were recorded while the animal was shown
 # thousands of pictures. How well can be told from their responses *which* picture it was, and what
 # *kind* of picture?
 #
@@ -22,11 +22,15 @@
 # **You will learn**
 #
 # - what preprocessing does to signal and to noise, and what each step is worth;
-# - to decode the identity of a picture, and to compare the decoder with an ideal observer;
+# - to decode the identity of a picture, and to compare the decoder with an {term}`ideal observer`;
 # - to measure how many dimensions the responses have, and how far that measure can be trusted;
 # - to decode categories without fooling yourself: splits by image, unbalanced classes, baselines;
 # - what is lost when neurons are put on a grid, and how one mouse can be read by others;
 # - how an earlier attempt at this came to decode nothing at all.
+#
+# **You need** NumPy, and to have met a correlation, a covariance matrix and a
+# linear classifier. No chapter comes before this one; words of the field stand in the
+# [glossary](../glossary.md).
 #
 # **Time to run:** about a minute and a half on two processor cores. No download.
 
@@ -148,7 +152,12 @@ assert len(images) == len(category), "row k of the table is picture k"
 
 # %% [markdown]
 # {glue:text}`made`
-#
+
+# %% [markdown]
+# ```{margin}
+# Neighbours look at neighbouring places: the order that this map shows is called {term}`retinotopy`.
+# What a neuron does not share with its neighbours is the orientation that it prefers, in the mouse.
+# ```
 # Where each neuron looks can be seen without any model: correlate its response with the local
 # contrast of the pictures.
 
@@ -197,9 +206,14 @@ steps = {
 halves = steps["spontaneous dimensions out"]
 
 # %% [markdown]
-# Every picture was shown twice. What the two responses share is signal; the *fraction of signal
-# variance* is their covariance over the pictures, over the mean of their variances. Identity is
-# decoded by looking, for each second response, for the first response that correlates best with it.
+# ```{margin}
+# Repeats are compared in [chapter 03a](03a_it_prediction.ipynb) too. There the agreement of two halves
+# bounds what any model of a site can explain; here it says how much of a response is worth decoding.
+# ```
+# Every picture was shown twice. What the two responses share is signal; the
+# {term}`fraction of signal variance <signal variance>` is their covariance over the pictures, over the
+# mean of their variances. Identity is decoded by looking, for each second response, for the first
+# response that correlates best with it.
 
 # %%
 signal = {name: reliability.signal_variance(h.first, h.second) for name, h in steps.items()}
@@ -279,10 +293,15 @@ run.record(
 # notebook, .165 was published {cite}`stringer2019`; the simulation was made to agree with it.
 #
 # ### Whitening: what a better decoder would know
-#
+
+# %% [markdown]
+# ```{margin}
+# Why $1 + 2\lambda$? The decoder does not know the mean response to a picture. It compares one noisy look
+# with another, and each brings noise of its own.
+# ```
 # Correlation treats all neurons alike. Someone who knew how the noise hangs together would weigh
-# directions by their reliability. In the space where the noise is white, an axis on which the signal
-# has power $\lambda$ counts with the weight
+# directions by their reliability. In the space where the noise is white ({term}`whitening`), an axis on
+# which the signal has power $\lambda$ counts with the weight
 #
 # $$
 # w = \frac{\lambda}{1 + 2\lambda}
@@ -424,9 +443,9 @@ run.record(
 #
 # ### How many dimensions?
 #
-# *Cross-validated PCA* finds axes in the first presentations and measures along them the covariance
-# of first and second: noise, which is not repeated, adds nothing on average {cite}`stringer2019`. The
-# variance along the n-th axis falls as $n^{-\alpha}$.
+# Cross-validated PCA ({term}`cvPCA`) finds axes in the first presentations and measures along them the
+# covariance of first and second: noise, which is not repeated, adds nothing on average
+# {cite}`stringer2019`. The variance along the n-th axis falls as $n^{-\alpha}$.
 
 # %%
 spectrum = reliability.cvpca(halves.first, halves.second, rng=rng)
@@ -539,9 +558,9 @@ run.quote(
 # ### Neurons on a grid
 #
 # The original project put each neuron into a pixel of its own and let a network convolve over the
-# emptiness. A dense grid averages neurons over voxels instead. How much of it is filled, and how much
-# information is left, depends on the size of the voxel; the control puts every neuron in the place of
-# another.
+# emptiness. A dense grid averages the neurons of each {term}`voxel` instead. How much of it is filled,
+# and how much information is left, depends on the size of the voxel; the control puts every neuron in
+# the place of another.
 
 # %%
 sides = [50, 75, 100, 150, 200, 300, 400]  # µm along the surface
@@ -614,7 +633,7 @@ run.quote(
 #
 # Every decoder learns from some pictures, is chosen on others, and reads a third set, each fold of
 # pictures in turn; both presentations of a picture stay together. Pictures of unknown category are
-# left out. Rare categories count as much as common ones (*balanced accuracy*), in training too.
+# left out. Rare categories count as much as common ones ({term}`balanced accuracy`), in training too.
 #
 # *We* have seen test pictures, though: the settings of the decoders, the sizes of voxels and the choice to
 # whiten at all were settled while this chapter was written, on simulations of other seeds. The seed
@@ -644,6 +663,10 @@ def in_voxels(places: np.ndarray, side: float) -> np.ndarray:
 
 
 # %% [markdown]
+# ```{margin}
+# The same discriminant, another use: [chapter 04](04_neuropixels_stgat.ipynb) reads scenes from the spikes
+# of six areas with it. Few trials and many neurons ask for shrinkage in both.
+# ```
 # Linear readouts first. Where there are several candidates, pictures that neither train nor test
 # choose between them.
 
@@ -682,6 +705,10 @@ decoders = {
 }
 
 # %% [markdown]
+# ```{margin}
+# The same filters, another use: [chapter 03a](03a_it_prediction.ipynb) predicts neurons of IT from them, and
+# [chapter 03b](03b_it_geometry.ipynb) asks which pictures they take to be alike.
+# ```
 # Baselines read the picture instead of the brain: its pixels, and the energy of Gabor filters. The
 # square root of that energy is no baseline but a mark: what complex cells without noise would tell.
 
@@ -1006,6 +1033,10 @@ if truth is not None:
     across["scrambled"] = read_by_others(by_map, [m["map"] for m in apart])
 
 # %% [markdown]
+# ```{margin}
+# Resampling presentations would pretend that the mouse and its pictures were drawn anew for each. What is
+# drawn is a mouse, and a picture: both are resampled, crosswise.
+# ```
 # The interval asks how far the number would move with other mice *and* other pictures
 # {cite}`owen2007`; it needs pictures that all mice have seen.
 
@@ -1077,10 +1108,6 @@ if truth is not None:
 # Through shared pictures the same mice are read at {glue:text}`mice_pictures:.2f`. What a picture does to
 # a population is alike between mice, though neuron by neuron it is not; pictures that both have seen say
 # more about how to translate than the map does.
-#
-# What would prove this wrong? If whitened decoding did not gain over correlation in recordings with
-# shared noise, if a decoder beat its ideal observer, or if categories were read across mice whose maps
-# are scrambled, something in this chapter would be mistaken.
 #
 # ## What went wrong before
 #
@@ -1284,62 +1311,77 @@ run.quote(
 #
 # ## Explore
 #
-# With the notebook open, choose a picture, a size of voxel and a plane, and see what the map of cortex
-# does.
+# How large may a voxel be? Let it grow, and watch two things at once: the map becomes whole, and the pictures
+# are lost. Then choose Gaussian means, which fill gaps by borrowing from neighbours. On the page there is a
+# drawing for each of the choices offered; with the notebook open, every picture and every plane can be chosen.
 
-# %% tags=["remove-output"]
-from visualcortex.widgets import voxel_explorer, voxel_small_multiples
+# %%
+from visualcortex.widgets import VoxelScores, voxel_explorer, voxel_small_multiples
 
 some_pictures = np.searchsorted(halves.images, np.intersect1d(examples, halves.images))
 both = (halves.first + halves.second)[some_pictures] / 2
 both = (both - halves.first.mean(axis=0)) / halves.first.std(axis=0)
 shown = (both, positions, images[halves.images[some_pictures]])
-voxel_explorer(*shown, depth_um=depth)
+by_kernel = {
+    kernel: [over_pictures(kept(positions, side, kernel)) for side in sides]
+    for kernel in ("bin", "gaussian")
+}
+single = found["spontaneous dimensions out"].mean()
+scored = VoxelScores(by_kernel, "share of pictures identified", chance, single)
 
 # %% [markdown]
-# For readers without a kernel, the first of these pictures:
+# The strongest contrasts among these pictures, in voxels of six sizes:
+
+# %%
+view = voxel_explorer(
+    *shown, sizes_um=sides, depth_um=depth, scores=scored,
+    names=[f"category {word}" for word in category[halves.images[some_pictures]]],
+)
+strongest = np.argsort(-shown[2].std(axis=(1, 2)))[:3].tolist()
+view.controls["image"].value = strongest[0]
+bookpress.explorable(
+    view, over={"image": strongest, "size": [s for s in sides if s != 75], "kernel": None},
+    name="explore-01",
+    caption="A picture, the mean response to it in voxels of one size, and the share of "
+    "all pictures that are identified from voxels of every size, with 95 % intervals; the "
+    "ring is at the size of the map. Voxels without a neuron in reach are left blank.",
+)
+
+# %% [markdown]
+# In print: the first picture in voxels of four sizes.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean response to one picture in the most superficial voxels, a row for each size of voxel; left means of boxes, right Gaussian means. Voxels without a neuron in reach are left blank.", "name": "fig-01-explore"}, "image": {"alt": "A small picture, and beside it rows of maps of cortex, coloured by response, for voxels of growing size and for two ways of averaging."}}
-voxel_small_multiples(*shown, depth_um=depth)
+voxel_small_multiples(*shown, depth_um=depth, image=strongest[0])
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
 assert np.isfinite(both).all(), "every neuron has a response to every picture"
+of_boxes = [one.value for one in by_kernel["bin"]]
+assert np.allclose(of_boxes, kept_by_side["mean of a voxel"]), "the same pictures are identified"
+
+# %% tags=["remove-cell"]
+from matplotlib.figure import Figure
+
+figure = Figure(figsize=(4, 3), layout="none")
+ax = figure.add_axes((0, 0, 1, 1))
+tiles = voxels.VoxelGrid.covering(positions, (60, 60, 1e4))
+wide = voxels.splat_weights(positions, tiles, kernel="gaussian", width_um=(30, 30, 1e4))
+mosaic = voxels.voxelise(both[strongest[:1]], wide)[0, 0]
+top = np.quantile(np.abs(mosaic), 0.99)
+ax.imshow(mosaic, cmap=figures.SIGNED, vmin=-top, vmax=top, aspect="auto")
+ax.set_axis_off()
+small = figure.add_axes((0.25, 0.27, 0.5, 0.46))
+small.imshow(shown[2][strongest[0]], cmap="gray", aspect="auto")
+small.set(xticks=[], yticks=[])
+small.spines[:].set(visible=True, color=figures.PAPER, linewidth=5)
+bookpress.cover(
+    figure, alt="A picture on a mosaic of blue and orange tiles: what mouse cortex answers to it."
+)
 
 # %% [markdown]
 # ## Exercises
 #
-# ```{exercise} Half of the pictures
-# :label: ex-01-half
-# How many neurons does correlation need to identify half of the pictures, and how many does the whitened
-# decoder need?
-# ```
-#
-# ```{solution-start} ex-01-half
-# :class: dropdown
-# Interpolate the curves of the figure on the logarithm of the number of neurons; a curve that never
-# gets there gives nothing.
-# ```
-
-# %%
-def neurons_for_half(n_read: list[int], shares_found: np.ndarray) -> float:
-    """Number of neurons at which half of the pictures are identified."""
-    if shares_found.max() < 0.5:
-        return np.nan
-    return float(np.exp(np.interp(0.5, shares_found, np.log(n_read))))
-
-
-[
-    round(neurons_for_half(n_read, hits.mean(axis=-1)))
-    for n_read, hits in (decoded["correlation"], decoded["whitened"])
-    if hits.mean(axis=-1).max() >= 0.5
-]
-
-# %% [markdown]
-# ```{solution-end}
-# ```
-#
-# ```{exercise} What class weights are for
+# ```{exercise} Warm-up: what class weights are for
 # :label: ex-01-weights
 # Train the logistic readout without weights for rare categories. What happens to accuracy, and what to
 # balanced accuracy?
@@ -1363,19 +1405,121 @@ for weights in ("balanced", None):
 # ```{solution-end}
 # ```
 #
-# ```{exercise} How much of the noise to take out
-# :label: ex-01-components
-# Re-run the chapter with `-p n_components 0` and with `-p n_components 128`. Which decoders change, and
-# why does the whitened one hardly?
+# ```{exercise} Core: half of the pictures
+# :label: ex-01-half
+# How many neurons does correlation need to identify half of the pictures, and how many does the whitened
+# decoder need?
 # ```
 #
-# ```{solution} ex-01-components
+# ```{solution-start} ex-01-half
 # :class: dropdown
-# `make run CH=01 ARGS="-p n_components 0"` leaves its claims in `results/01_mouse_decoding/`. Decoders
-# that read preprocessed responses lose what the projection gave them; the whitened decoder starts from
-# responses in spontaneous s.d. and makes a model of the noise itself, with as many shared dimensions as
-# `n_factors` says.
+# Interpolate the curves of the figure on the logarithm of the number of neurons; a curve that never
+# gets there gives nothing.
 # ```
+
+# %%
+def neurons_for_half(n_read: list[int], shares_found: np.ndarray) -> float:
+    """Number of neurons at which half of the pictures are identified."""
+    if shares_found.max() < 0.5:
+        return np.nan
+    return float(np.exp(np.interp(0.5, shares_found, np.log(n_read))))
+
+
+for name in ("correlation", "whitened"):
+    n_read, hits = decoded[name]
+    print(f"{name:12} {neurons_for_half(n_read, hits.mean(axis=-1)):.0f} neurons")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Core: how much of the noise to take out
+# :label: ex-01-components
+# Take out no spontaneous dimensions, then more than the chapter does. Is there a number that is best for
+# correlation? Why would the whitened decoder hardly care? (The whole chapter is run again by
+# `make run CH=01 ARGS="-p n_components 128"`, which leaves its claims in `results/01_mouse_decoding/`.)
+# ```
+#
+# ```{solution-start} ex-01-components
+# :class: dropdown
+# Every dimension taken out carries noise and some signal. While the noise is larger, correlation gains; a
+# dimension with little noise costs more than it brings. The whitened decoder starts from responses in
+# spontaneous s.d. and makes a model of the noise itself, with as many shared dimensions as `n_factors` says:
+# it weighs a noisy dimension less instead of throwing it away.
+# ```
+
+# %%
+for n_out in (0, 8, 32, 128, 512):
+    if n_out < min(spontaneous.shape):
+        cleaned = SpontaneousScaler(n_out).fit(spontaneous).transform(responses)
+        _, one, other = split_half(cleaned, stimulus)
+        print(f"{n_out:3} taken out: {identity.identity_correct(one, other).mean():.3f}")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Stretch: choosing neurons without fooling yourself
+# :label: ex-01-choosing
+# Ten neurons are to tell fifty pictures apart: those with the most signal. Choose them by the fraction of signal
+# variance, once on the very pictures that are then identified, once on as many others. What does the first
+# choice report too much, and why? How does that depend on the number of pictures, and on that of neurons?
+# ```
+#
+# ```{solution-start} ex-01-choosing
+# :class: dropdown
+# The two responses to a picture agree by luck as well as by signal. Neurons chosen on the pictures to be
+# identified are those in which they agree by luck, there and nowhere else. The fewer pictures choose, and the
+# fewer neurons are taken, the more luck is in it. The same mistake hides wherever the most responsive neurons
+# were found in the test set.
+# ```
+
+# %%
+draws = np.random.default_rng(seed)
+told = []
+for _ in range(50):
+    asked, others = draws.permutation(len(halves.images))[:100].reshape(2, 50)
+    x, y = (half[asked] for half in halves[1:])
+    here = reliability.signal_variance(x, y)
+    elsewhere = reliability.signal_variance(*(half[others] for half in halves[1:]))
+    orders = np.argsort(-here), np.argsort(-elsewhere), draws.permutation(len(here))
+    tens = [ranked[:10] for ranked in orders]
+    told.append([identity.identity_correct(x[:, t], y[:, t]).mean() for t in tens])
+ways_to_choose = ("on the same pictures", "on other pictures", "blindly")
+for how, value in zip(ways_to_choose, np.mean(told, axis=0), strict=True):
+    print(f"chosen {how:20} {value:.3f} of the pictures identified")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ## What would falsify it
+#
+# - **A limit that is the cortex's own.** The chapter says that correlation falls short because it does not
+#   know the noise: {glue:text}`identity_correlation:.2f` of the pictures against
+#   {glue:text}`identity_whitened:.2f` once the noise is white. It is wrong if whitening gains nothing where
+#   noise is shared. Run `dataset="stringer2018b"` for each `mouse`, and set `n_factors=1`, which leaves the
+#   whitener a single shared dimension: if the second number stays, it was not the sharing that was used.
+# - **A decoder above its ideal observer.** No decoder may pass {glue:text}`identity_whitened_ceiling:.2f`, or
+#   {glue:text}`category_whitened_ceiling:.2f` for categories, by more than its interval. One that does has seen
+#   its test pictures, or the observer is computed wrongly. Look at the figures of both sections under other
+#   values of `seed`; a leak moves the honest rows of the figure of splits,
+#   {glue:text}`defect_nearest_honest:.2f` and {glue:text}`defect_discriminant_honest:.2f`, first.
+# - **A map that matters, or one that does not.** Within a mouse the place of a neuron is said to be worth
+#   little, {glue:text}`place_in_voxels:+.3f`; between mice something, {glue:text}`mice_map:.3f` against
+#   {glue:text}`mice_scrambled:.3f`. The first falls if that difference lies clearly above zero in most seeds
+#   or in several real mice; the second if scrambled maps are read as well as true ones, which
+#   `n_mice=7` tests more sharply than the default.
+# - **An exponent that can be trusted.** We doubt {glue:text}`eigenspectrum_exponent:.2f` because populations
+#   of known exponent are measured wrongly, by {glue:text}`bias_private:+.2f` and
+#   {glue:text}`bias_shared:+.2f`. In the cell that makes them, set `n_made` to the number of neurons recorded
+#   and add `known` exponents: if the bias went to zero, the doubt would be unfounded, and the gap to the
+#   noise-free {glue:text}`eigenspectrum_exponent_ceiling:.2f` would need another reason.
+# - **What the simulation cannot tell.** Its categories lie as far apart as we put them, and its pictures have
+#   no subject. That neurons read {glue:text}`best_accuracy:.2f` of them, and Gabor energy
+#   {glue:text}`category_gabor_energy:.2f`, says nothing of mice. On real recordings the claim to test is the
+#   order of the two: if the light itself is read as well as the neurons, "the mouse knows what kind of picture
+#   it was" is not shown.
 #
 # ## References
 #

@@ -11,9 +11,9 @@
 # %% [markdown]
 # # 04 · Which of 118 scenes? Graph networks on Neuropixels
 #
-# **The question.** Probes record hundreds of neurons of a mouse that sees a scene for a quarter of a second
-# and then the next. Which scene was it? And does a network that passes messages between neurons, over a
-# graph that it learns, read more than one that does not?
+# **The question.** {term}`Neuropixels` probes record hundreds of neurons of a mouse that sees a scene for a
+# quarter of a second and then the next. Which scene was it? And does a network that passes messages between
+# neurons, over a graph that it learns, read more than one that does not?
 #
 # **The dataset.** By default a simulated session: spiking, connected areas under the published protocol,
 # with known synapses, shared fluctuations, drift, a probe that fails for a while, and neurons that nobody
@@ -27,6 +27,11 @@
 # - to say how sure a decoder may be, and how often it is right when it says so;
 # - what a graph of neurons adds to a decoder, and how to find out that it adds nothing;
 # - how leaks, misaligned bins and silent trials changed earlier results.
+#
+# **You need** the idea of a classifier that is judged on trials it has not seen
+# ({term}`cross-validation`, {term}`chance level`), NumPy arrays with several axes, and for the
+# networks a first acquaintance with training by gradients. [Chapter 01](01_mouse_decoding.ipynb) reads pictures
+# from calcium with the same discriminant, and is the gentler start.
 #
 # **Time to run:** about three minutes on two processor cores. No download. Who drives whom is the question of
 # [the second part](04b_neuropixels_graph.ipynb).
@@ -117,7 +122,12 @@ run.uses(recording.provenance)
 recording
 
 # %% [markdown]
-# Training, validation and test trials are stretches of each uninterrupted part of the session, in this order.
+# ```{margin}
+# Stretches, not random trials: neighbours in time share slow changes. `blocked_parts` cuts the trials of
+# [chapter 05](05_neuron_gan.ipynb) as well.
+# ```
+# Training, validation and test trials are stretches of each uninterrupted part of the {term}`session`, in this
+# order.
 
 # %%
 counts = recording.responses.to_numpy()  # (trial, bin, neuron)
@@ -214,8 +224,12 @@ assert np.isclose(fine.sum(), count_spikes(recording.spikes, starts, np.array([0
 # %% [markdown]
 # ### Neural images
 #
+# ```{margin}
+# The same regression, another use: [chapter 03a](03a_it_prediction.ipynb) predicts sites of IT cortex with
+# `MultiTargetRidge`; here the targets are components of pictures.
+# ```
 # The original project set out to rebuild a scene from the tuning of the neurons that saw it, and left that
-# unfinished. Here ridge regression draws each scene from the mean response to it, taught by the *other*
+# unfinished. Here {term}`ridge regression` draws each scene from the mean response to it, taught by the *other*
 # scenes only.
 
 # %%
@@ -276,6 +290,10 @@ if drawn is None:  # a session without its scenes
 #
 # ### Plain decoders
 #
+# ```{margin}
+# A linear discriminant with a shrunk covariance, `ShrinkageLDA`, is one of them. In
+# [chapter 01](01_mouse_decoding.ipynb) it names pictures from calcium.
+# ```
 # Each reads the square roots of the counts of the whole window, standardised on training trials, and has its
 # settings chosen on the validation trials, with as many tries for each. None has seen a test trial yet.
 
@@ -311,8 +329,13 @@ for name in tqdm(plain, desc="plain decoders"):
 # %% [markdown]
 # ### Networks
 #
+# ```{margin}
+# *Messages* are weighted sums over other neurons that each neuron adds to its own state. The weights belong to
+# the graph; they are no synapses until somebody has shown it.
+# ```
 # All networks share one linear readout of the neurons through a few courses in time; each adds a correction
-# of its own: a perceptron, a recurrent network over bins, attention among bins, or messages between neurons.
+# of its own: a perceptron, a recurrent network over bins, attention among bins, or messages between neurons
+# ({term}`graph attention`).
 # Those of ST-GAT run over a directed graph of signed weights that is learned with the rest, weighted by an
 # attention that depends on trial and bin, and a recurrent network follows. *Static*, there is one graph;
 # *dynamic*, one for each bin.
@@ -497,9 +520,13 @@ shown = shown.assign(
 shown.round(3)
 
 # %% [markdown]
-# The ceiling is an observer who knows the network: its synapses, tuning, shared fluctuations, drift, and the
-# spikes of hidden neurons too. The bound uses all of these spikes; the second observer takes the hidden ones
-# as given and reads the recorded ones only.
+# ```{margin}
+# A {term}`ceiling` tells how much of what is missing is the decoder's fault, and how much was never in the
+# spikes.
+# ```
+# The ceiling is an {term}`ideal observer`, who knows the network: its synapses, tuning, shared fluctuations,
+# drift, and the spikes of hidden neurons too. The bound uses all of these spikes; the second observer takes
+# the hidden ones as given and reads the recorded ones only.
 
 # %%
 bound = told = None
@@ -616,6 +643,10 @@ if differences and truth is not None and n_epochs >= 6:
 #
 # ### How sure may it be?
 #
+# ```{margin}
+# Accuracy asks which scene comes first, {term}`calibration` whether the probabilities mean what they say. Either
+# can be good without the other.
+# ```
 # A decoder that says how sure it is can be checked: among trials of which it is eight tenths sure, eight
 # tenths should be right. One number, a temperature, is fitted to the validation trials. Sets of scenes that
 # hold the true one nine times in ten can then be drawn up as well, if validation and test trials are alike.
@@ -831,8 +862,8 @@ else:
 # %% [markdown]
 # ## What went wrong before
 #
-# The project that this chapter redoes {cite}`neuropixels2024` first reported 95 % of the scenes named by its graph
-# network, and at last 92.4 %, less than the 95.3 % of principal components with a linear readout. Nine
+# The project that this chapter redoes {cite}`neuropixels2024` first reported 95 % of the scenes named by its
+# graph network, and at last 92.4 %, less than the 95.3 % of principal components with a linear readout. Nine
 # mistakes in its code are rebuilt here on this recording, each beside the right way;
 # `tests/test_defects_of_stgat.py` holds a test for each.
 
@@ -1314,16 +1345,36 @@ assert 1 / (n_scenes + 1) < 1 / n_scenes
 #
 # ## Explore
 #
-# With the notebook open, choose a scene and a neuron, and see its trials and its rate.
+# ```{margin}
+# Scenes within one standard deviation of the chosen one (blue) can hardly be told from it by one trial of this
+# neuron. Many neurons together tell them: each confuses other scenes.
+# ```
+# Choose a scene and a neuron; see all its trials, its rate, and how many other scenes drive it about as much. Is
+# there a neuron that names a scene by itself? On the page the controls show pictures that were drawn when it was
+# made: some of the most selective neurons, under the scenes that drive one of them most. With the notebook open
+# every scene and neuron can be chosen.
 
-# %% tags=["remove-output"]
+# %%
 from visualcortex.spike_widgets import spike_explorer, spike_small_multiples
 
 fine_centres = np.arange(25) * 0.01 + 0.005
-spike_explorer(fine, scene, recording.neurons, fine_centres, images=images)
+best_of = [np.argmax(np.where(areas == name, spread, -1)) for name in names]
+telling = dict.fromkeys([example, *best_of, *np.argsort(-spread)])
+telling = [int(k) for k in telling][:6]  # neurons
+favourites = by_scene[:, telling].argmax(axis=0)
+wanted = dict.fromkeys([*favourites, *np.argsort(-by_scene[:, example])])
+wanted = [int(k) for k in wanted][:6]  # scenes
+
+view = spike_explorer(fine, scene, recording.neurons, fine_centres, images=images)
+view.controls["neuron"].value, view.controls["scene"].value = example, favourite
+bookpress.explorable(
+    view, over={"scene": wanted, "neuron": telling}, name="explore-04",
+    caption="The scene, the spikes of one neuron in every trial of it, its rate over time, "
+    "and under all scenes; the dot is this scene, the band one s.d. over its trials.",
+)
 
 # %% [markdown]
-# For readers without a kernel, the most selective neuron:
+# In print: the most selective neuron under four scenes.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The most selective neuron: spikes in every trial of four scenes, from the one that drives it most to the one that drives it least, and its mean rate under each.", "name": "fig-04-explore"}, "image": {"alt": "A column for each of four scenes, with the picture, a map of trials over time, and a rate that rises after the onset."}}
 spike_small_multiples(fine, scene, recording.neurons, fine_centres, images, neuron=example)
@@ -1332,10 +1383,54 @@ plt.show()
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
 assert fine[:, :, example].sum() > 0, "the neuron of the figure fires"
 
+# %% tags=["remove-cell"]
+from matplotlib.figure import Figure
+
+middle = len(starts) // 2
+regular = np.isclose(np.diff(starts[middle:]), 0.25, atol=0.02)
+begin = middle + next((k for k in range(len(regular)) if regular[k : k + 3].all()), 0)
+passing = recording.spikes.between(starts[begin], starts[begin] + 1.0)
+below, height = (0.29, 0.42) if drawn is not None else (0.03, 0.94)
+figure = Figure(figsize=(4, 3), layout="none")
+ax = figure.add_axes((0.01, below, 0.98, height))
+rows = np.repeat(np.arange(passing.n_units), passing.n_spikes)
+ax.plot(passing.times - starts[begin], rows, "|", color=figures.REAL, markersize=2.2)
+ax.set(xlim=(0, 1), ylim=(-2, passing.n_units + 1))
+ax.set_axis_off()
+for column, k in enumerate(scene[begin : begin + 4] if drawn is not None else ()):
+    for bottom, picture in ((0.73, images[k]), (0.01, drawn[k])):
+        small = figure.add_axes((0.25 * column + 0.01, bottom, 0.23, 0.26))
+        small.imshow(picture, cmap="gray", aspect="auto")
+        small.set_axis_off()
+told = "Ticks for spikes of all neurons; scenes shown above, as drawn from spikes below."
+bookpress.cover(figure, alt=told)
+
 # %% [markdown]
 # ## Exercises
 #
-# ```{exercise} The window of the original
+# ```{exercise} Warm-up: More seeds
+# :label: ex-04-seeds
+# Set `n_networks=5` and train again. Is the difference between the two best networks larger than that between
+# two seeds of one?
+# ```
+#
+# ```{solution-start} ex-04-seeds
+# :class: dropdown
+# Compare the range over seeds of each with the difference of their means. With the interval of a few hundred
+# test trials, differences of a hundredth are not seen.
+# ```
+
+# %%
+for name in list(table["value"].sort_values(ascending=False).index[:3]):
+    per_seed = top1[name].mean(axis=1)
+    low, high = per_seed.min(), per_seed.max()
+    print(f"{name:18} {per_seed.mean():.3f}, seeds {low:.3f} to {high:.3f}")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Core: The window of the original
 # :label: ex-04-window
 # Count from the onset, as the original project did, instead of after a latency. How much does the discriminant
 # lose, and to whom?
@@ -1356,16 +1451,17 @@ for start in (0.0, 0.03, 0.06):
 # ```{solution-end}
 # ```
 #
-# ```{exercise} What noise correlations are worth
+# ```{exercise} Core: What noise correlations are worth
 # :label: ex-04-shuffle
-# Shuffle each neuron's test and training trials among those of the same scene, and read again. Does the
-# discriminant gain or lose?
+# What neurons share from trial to trial is their {term}`noise correlation`. Shuffle each neuron's test and
+# training trials among those of the same scene, and read again. Does the discriminant gain or lose?
 # ```
 #
 # ```{solution-start} ex-04-shuffle
 # :class: dropdown
 # Shuffling within scenes keeps every neuron's tuning and takes away what neurons share beyond it. Where shared
 # fluctuations point along the differences between scenes, independent neurons are easier to read.
+# Where they point elsewhere, a discriminant that knows them subtracts them, and shuffling costs accuracy.
 # ```
 
 # %%
@@ -1382,31 +1478,73 @@ print(f"shuffled    {told_apart(apart, scene, taught_by, parts.test).mean():.3f}
 # ```{solution-end}
 # ```
 #
-# ```{exercise} More seeds
-# :label: ex-04-seeds
-# Train the two best networks with more seeds. Is the difference between them larger than that between two
-# seeds of one?
+# ```{exercise} Stretch: Which scenes are taken for which?
+# :label: ex-04-confused
+# Are scenes confused that look alike? Or those that drive this population alike, whatever they look like? Say
+# which comparison would tell, and what a decoder that guesses would give.
 # ```
 #
-# ```{solution-start} ex-04-seeds
+# ```{solution-start} ex-04-confused
 # :class: dropdown
-# Take the s.d. over seeds of each, and the difference of their means. With the interval of a few hundred test
-# trials, differences of a hundredth are not seen.
+# For each wrong answer take how alike the scene and the answer are, and compare it with the mean over all
+# other scenes, which is what a guess would give. Likeness of responses is taken from training trials. Both may
+# be above chance, since neurons respond to what is in the picture; to part them, regress one likeness on the
+# other.
 # ```
 
 # %%
-for name in list(table["value"].sort_values(ascending=False).index[:3]):
-    per_seed = top1[name].mean(axis=1)
-    low, high = per_seed.min(), per_seed.max()
-    print(f"{name:18} {per_seed.mean():.3f}, seeds {low:.3f} to {high:.3f}")
+answered = baseline("lda").fit(whole[taught_by][:, None], scene[taught_by]).predict(
+    whole[parts.test][:, None]
+)
+wrong = answered != truly
+taught_scenes, roots = scene[taught_by], np.sqrt(whole[taught_by])
+kinds_of_likeness = {
+    "responses": np.stack([roots[taught_scenes == k].mean(axis=0) for k in range(n_scenes)])
+}
+if images is not None:
+    kinds_of_likeness["pictures"] = images.reshape(n_scenes, -1)
+for what, patterns in kinds_of_likeness.items():
+    alike = np.corrcoef(patterns - patterns.mean(axis=0))
+    others = (alike.sum(axis=1) - 1) / (n_scenes - 1)
+    confused = alike[truly[wrong], answered[wrong]].mean()
+    by_guess = others[truly[wrong]].mean()
+    print(f"{what} {confused:.3f} alike where confused, {by_guess:.3f} by a guess")
 
 # %% [markdown]
 # ```{solution-end}
 # ```
 #
+# ## What would falsify it
+#
+# - **A graph that is needed.** The chapter claims no gain of a learned graph over a random one:
+#   {glue:text}`gain_over_random:+.3f` ({glue:text}`gain_over_random_low:+.3f` to
+#   {glue:text}`gain_over_random_high:+.3f`). It is wrong if this interval lies above zero in most seeds and
+#   sessions. Set `n_networks=10`, `n_epochs=20`, `n_trials=30`, other values of `seed`, then
+#   `dataset="allen_neuropixels"`. A gain over no messages alone, {glue:text}`gain_over_no_messages:+.3f`, would
+#   not do: any mixing of neurons could bring it.
+# - **Knowledge of what is not yet shown.** Before its onset nothing can tell the scene. If the first dot of
+#   the left panel of the figure of slices, for the scene on the screen, stood above the dashed line, trials
+#   would be misaligned or their order be predictable, and every accuracy of the chapter would be too high. In
+#   the next slice the scene before is still read in {glue:text}`previous_scene:.3f` of the trials. If that fell
+#   to {glue:text}`previous_scene_chance:.4f`, the reason given for the latency would be wrong.
+# - **Trials that know each other.** With labels that belong to other trials, trials left over must be read at
+#   chance. They are read in {glue:text}`defect_leak_trials:.4f` (chance
+#   {glue:text}`defect_leak_trials_chance:.4f`, 95 % interval {glue:text}`defect_leak_trials_low:.4f` to
+#   {glue:text}`defect_leak_trials_high:.4f`). If the interval lay above chance under several seeds, the parts of
+#   the chapter, which are stretches of trials too, should be trusted less.
+# - **A decoder above its ceiling.** In the simulation no decoder may pass the observer who knows the network by
+#   more than chance allows. One that does shows that the observer, or the test, is wrong. The check below the
+#   figure of decoders asks it in every run; try other values of `seed`, `bins` and `latency`.
+# - **What the simulation cannot tell.** The neurons of both simulated animals are drawn from one distribution
+#   of receptive fields, so that {glue:text}`transfer:.3f` of trials read across animals is built in and says
+#   nothing of mice. Give two real sessions, `session` and `other_session`: if transfer stays at
+#   {glue:text}`transfer_chance:.3f` there, the bridge between animals is one between simulations. Nor does it
+#   tell whether real synapses shape counts over a quarter of a second more than simulated ones do; there a
+#   graph could matter.
+#
 # ## References
 #
 # The recordings: {cite:t}`siegle2021`; graph attention: {cite:t}`velickovic2018,brody2022`; calibration:
-# {cite:t}`guo2017`; conformal sets: {cite:t}`angelopoulos2023`; the original project: {cite:t}`neuropixels2024`. Who
-# drives whom is read in [the second part](04b_neuropixels_graph.ipynb). Full entries stand in the
-# [bibliography](../bibliography.md).
+# {cite:t}`guo2017`; conformal sets: {cite:t}`angelopoulos2023`; the original project:
+# {cite:t}`neuropixels2024`. Who drives whom is read in [the second part](04b_neuropixels_graph.ipynb). Full
+# entries stand in the [bibliography](../bibliography.md).

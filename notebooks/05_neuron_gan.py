@@ -32,6 +32,10 @@
 # - whether synthetic activity keeps the wiring of the network that it imitates;
 # - how the original project came to believe its own numbers.
 #
+# **You need** variances and correlations, and what it means to train a network by the gradient of a loss; no PyTorch has
+# to be written. The words {term}`noise correlation` and {term}`held out` are used throughout. No other chapter comes
+# first; {doc}`chapter 05b <05b_deconvolution>` tells where active frames come from.
+#
 # **Time to run:** about three minutes on two processor cores. No download.
 
 # %% [markdown]
@@ -102,6 +106,10 @@ run.uses(recording.provenance)
 recording
 
 # %% [markdown]
+# ```{margin}
+# The same function, another use: {doc}`chapter 05b <05b_deconvolution>` holds the {term}`active frames <active frame>`
+# against spikes that are known.
+# ```
 # What we model is *activity*: in which frames each neuron is active. Where the recording holds
 # fluorescence, a frame is active when the fluorescence rises by more than its decay and its noise
 # explain ({doc}`chapter 05b <05b_deconvolution>` asks how often that is right); where it holds spikes, a
@@ -175,6 +183,10 @@ assert np.nanstd(pairs) > 1.5 * spread, "correlations exceed what sampling noise
 # %% [markdown]
 # ### Is it the stimulus that a decoder reads?
 #
+# ```{margin}
+# The session is a {term}`confound` of the stimulus. {doc}`Chapter 06b <06b_calcium_connectivity>` meets the same
+# recording and takes the mean of every session off.
+# ```
 # A readout that names the stimulus of a trial seems to prove that the population carries it. But
 # where every stimulus is a session of its own, everything that drifts between sessions carries it
 # too. Three numbers tell them apart as far as they can be told:
@@ -309,7 +321,11 @@ if recording.truth is not None:
 #
 # ### The networks
 #
-# Two networks play against each other. The generator turns latent noise and a condition into a
+# ```{margin}
+# Why slope one? A {term}`critic` that may be as steep as it likes can set any two samples far apart. With its slope
+# held, a difference of scores cannot exceed the distance between trials.
+# ```
+# Two networks play against each other (a {term}`WGAN-GP`). The generator turns latent noise and a condition into a
 # trial; the critic $f$ scores trials, and is trained to score recorded ones higher:
 #
 # $$
@@ -322,7 +338,8 @@ if recording.truth is not None:
 # *channels* of a convolution in time, as in CalciumGAN {cite}`li2020`: no neuron is next to another,
 # so that their order cannot matter.
 #
-# Trials are split into stretches of contiguous trials: training, validation and test take turns four
+# Trials are split (by `blocked_parts`, as in {doc}`chapter 04 <04_neuropixels_stgat>` and
+# {doc}`chapter 04b <04b_neuropixels_graph>`) into stretches of contiguous trials: training, validation and test take turns four
 # times in every session. The three parts then cover the same minutes of recording, and the test asks
 # whether the network describes *these* minutes, not whether it would describe a later hour. The
 # validation trials choose when to stop, and no network is fitted or chosen on test trials.
@@ -725,7 +742,11 @@ assert at_once["trial-shuffled"] < at_once["test trials"], "shuffling decorrelat
 # %% [markdown]
 # ### Can a classifier tell?
 #
-# The two-sample test {cite}`lopezpaz2017` asks for any difference: a classifier is trained to tell
+# ```{margin}
+# One half says that *this* classifier, shown *these* features of *so many* trials, found nothing. It does not say that
+# there is nothing.
+# ```
+# The {term}`two-sample test` {cite}`lopezpaz2017` asks for any difference: a classifier is trained to tell
 # recorded from generated trials, and judged on trials that it has not seen. One half is ideal.
 #
 # What it is shown decides what it can find. Conditions differ so much that they would bury all else,
@@ -1064,6 +1085,10 @@ for found in against.values():
 #
 # ### Does it keep the wiring?
 #
+# ```{margin}
+# `partial_correlation` scores pairs here as it does in {doc}`chapter 04b <04b_neuropixels_graph>`; `bootstrap_neurons`
+# gives the intervals there and in {doc}`chapter 06 <06_spiking_connectivity>`.
+# ```
 # The original project went on to ask recorded activity for connections between neurons. Could synthetic
 # activity take its place? Here is a small spiking network whose synapses are known, under a few scenes,
 # counted in short frames: the kind of activity from which {doc}`chapter 04b <04b_neuropixels_graph>`
@@ -1343,56 +1368,81 @@ except ValueError as error:
 #
 # ## Explore
 #
-# With the notebook open, choose a condition and page through trials: recorded on the left, generated
-# on the right.
+# Can you tell them apart? A recorded trial stands on the left, on the right one that a model wrote under the same
+# condition, neurons in the order of their mean. Below each, the share of neurons that are active in a frame, and in grey
+# where the middle eight tenths of all trials of the condition lie. Choose who wrote the trial. The dichotomised Gaussian
+# gives itself away in a single raster: whole columns flicker, since its frames know nothing of each other. A
+# trial-shuffled trial looks right by itself; it is the grey band that is too narrow, since neurons that share nothing
+# average out. With the GAN and the autoencoder the eye finds less to hold on to, and needs the judges above.
+#
+# On the page, some trials of the three liveliest conditions can be chosen, from pictures drawn when it was made; with
+# the notebook open, all of them.
 
-# %% tags=["remove-output"]
+# %%
 from visualcortex.widgets import activity_explorer, activity_small_multiples
 
 frame_rate = 1 / float(np.diff(responses["time"])[0]) if activity.ndim == 3 else None
-shown = (activity[test], candidates["GAN"][0][0], stimulus[test], stimulus[train])
-activity_explorer(*shown, frame_rate=frame_rate, quantity="active")
+writers = ("GAN", "variational autoencoder", "dichotomised Gaussian", "trial-shuffled")
+texts = {name: candidates[name][0][0][..., order] for name in writers}
+sides = activity[test][..., order], stimulus[test], stimulus[train]
+of_each = [stimulus[test] == condition for condition in conditions]
+liveliest = np.argsort([rates[test][those].mean() for those in of_each])[::-1][:3]
+over = {"condition": conditions[liveliest].tolist(), "source": None}
+if activity.ndim == 3:  # else all trials of a condition are one picture
+    over["trial"] = list(range(min(3, *(of_each[k].sum() for k in liveliest))))
 
 # %% [markdown]
-# For readers without a kernel, the first trial of some conditions:
+# The first of the networks stands for the GAN.
+
+# %%
+bookpress.explorable(
+    activity_explorer(
+        sides[0], texts, *sides[1:], frame_rate=frame_rate, quantity="active"
+    ),
+    over=over, name="explore-05",
+    caption="Left: recorded activity of the test trials. Right: activity that a model "
+    "wrote under the same condition. Above, a row a neuron, dark where it is active; "
+    "below, the share of neurons that are active, and a band for the middle of all such "
+    "trials.",
+)
+
+# %% [markdown]
+# In print, the first trial of some conditions:
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The first recorded test trial (above) and the first generated trial (below) of some conditions, one column each.", "name": "fig-05-explore"}, "image": {"alt": "Small raster images in two rows: recorded trials above, generated trials of the same conditions below."}}
-activity_small_multiples(*shown, frame_rate=frame_rate, quantity="active")
+activity_small_multiples(
+    sides[0], texts["GAN"], *sides[1:], frame_rate=frame_rate, quantity="active"
+)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
 if activity.ndim == 3:
     assert np.isin(candidates["GAN"][0][0], (0, 1)).all(), "frames are active or not"
 
+# %% tags=["remove-cell"]
+from matplotlib.figure import Figure
+
+figure = Figure(figsize=(4, 3), layout="constrained")
+above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+left = 0
+for trials, labels, colour in (
+    (sides[0], sides[1], figures.REAL), (texts["GAN"], sides[2], figures.GENERATED)
+):
+    mine = trials[labels == over["condition"][0]][:2 if activity.ndim == 3 else 40]
+    frames = mine.reshape(-1, n_kept)
+    at, neuron = np.nonzero(frames > (0 if activity.ndim == 3 else frames.mean()))
+    above.plot(left + at, -neuron, "s", color=colour, markersize=2.2, markeredgewidth=0)
+    below.fill_between(left + np.arange(len(frames)), frames.mean(axis=1), color=colour)
+    left += len(frames)
+for ax in (above, below):
+    ax.set_axis_off()
+bookpress.cover(figure, alt="Two rasters side by side, recorded trials in blue and trials "
+    "that a network wrote in orange, each above the share of its neurons that are active.")
+
 # %% [markdown]
 # ## Exercises
 #
-# ```{exercise} A perfect forger
-# :label: ex-05-forger
-# A model that hands back its training trials, drawn anew, passes many tests. `TrialBootstrap` is that model.
-# Which judges of this chapter does it satisfy, and which finds it out?
-# ```
-#
-# ```{solution-start} ex-05-forger
-# :class: dropdown
-# The two-sample test and the statistics cannot object: these *are* recorded trials. The question whose trial
-# is nearest finds it out at once.
-# ```
-
-# %%
-forger = ev.TrialBootstrap().fit(*known)
-forged = write(forger, stimulus[test])
-nearest, _ = ev.nearest_is_training(
-    features.transform(*forged), stimulus[test], about["train"], stimulus[train],
-    about["test"], stimulus[test],
-)
-round(told_apart([forged], "linear").value, 2), round(nearest.mean(), 2)
-
-# %% [markdown]
-# ```{solution-end}
-# ```
-#
-# ```{exercise} A surrogate that fools the rates
+# ```{exercise} Warm-up: a surrogate that fools the rates
 # :label: ex-05-surrogate
 # Which of the measures of this chapter cannot tell the trial-shuffled surrogate from the recording,
 # and why is that no fault of the measure?
@@ -1413,16 +1463,103 @@ assert np.allclose(surrogate_rates, scores.mean_rates(activity[train]))
 # ```{solution-end}
 # ```
 #
-# ```{exercise} More latent numbers
-# :label: ex-05-latent
-# Re-run the chapter with `-p latent_dim 2` and with a larger number. Which claims change first?
+# ```{exercise} Core: stimuli in turn
+# :label: ex-05-interleaved
+# The simulation shows every stimulus in a session of its own. Let it show them in turn (`sessions="interleaved"`) and
+# decode once more, with the tuning switched off and with it on. What becomes of the confound?
 # ```
 #
-# ```{solution} ex-05-latent
+# ```{solution-start} ex-05-interleaved
 # :class: dropdown
-# `make run CH=05 ARGS="-p latent_dim 2"` leaves its claims in `results/05_neuron_gan/`. What neurons
-# share has to pass through the latent numbers, so the correlations lose before the rates do.
+# Without tuning the readout falls to guessing, although sessions drift as before: what differs between sessions no
+# longer tells the stimulus. What is left with tuning is the stimulus. An experiment that shows its stimuli in turn needs
+# no argument about drift.
 # ```
+
+# %%
+for name, changed in {"tuning off": {"tuning": 0.0}, "tuning on": {}}.items():
+    decoded = decode_simulated(sessions="interleaved", **changed)
+    print(f"{name}: {decoded.value:.2f} ({decoded.low:.2f} to {decoded.high:.2f})")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Core: a perfect forger
+# :label: ex-05-forger
+# A model that hands back its training trials, drawn anew, passes many tests. `TrialBootstrap` is that model.
+# Which judges of this chapter does it satisfy, and which finds it out?
+# ```
+#
+# ```{solution-start} ex-05-forger
+# :class: dropdown
+# The two-sample test and the statistics cannot object: these *are* recorded trials. The question whose trial
+# is nearest finds it out at once.
+# ```
+
+# %%
+forger = ev.TrialBootstrap().fit(*known)
+forged = write(forger, stimulus[test])
+nearest, _ = ev.nearest_is_training(
+    features.transform(*forged), stimulus[test], about["train"], stimulus[train],
+    about["test"], stimulus[test],
+)
+print(f"told apart: {told_apart([forged], 'linear').value:.2f}")
+print(f"nearest is a training trial: {nearest.mean():.2f}")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Stretch: how many latent numbers?
+# :label: ex-05-latent
+# What neurons share has to pass through the latent numbers. How few will do? Vary them in the autoencoder (`rank`),
+# which trains fastest, and see which statistic gives way first. Then run the chapter with `-p latent_dim 2` and with a
+# larger number: does the GAN give way at the same place?
+# ```
+#
+# ```{solution-start} ex-05-latent
+# :class: dropdown
+# Correlations lose before the rates do: those are put in neuron by neuron, and need no latent number. For the GAN,
+# `make run CH=05 ARGS="-p latent_dim 2"` leaves its claims in `results/05_neuron_gan/`, beside those of the chapter.
+# ```
+
+# %%
+for rank in (1, 2, 4):
+    narrow = NeuronVAE(rank=rank, n_epochs=20, seed=seeds[0]).fit(*known, progress=False)
+    lines = write(narrow, stimulus[train])
+    shared = scores.correlation_of_correlations(
+        test_correlations, scores.noise_correlations(*lines)
+    )
+    rate = np.corrcoef(real_rates, scores.mean_rates(lines[0]))[0, 1]
+    print(f"rank {rank}: rates {rate:.2f}, correlations {shared:.2f}")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ## What would falsify it
+#
+# - *High accuracy is no evidence of a stimulus.* With its tuning off, the simulation is still decoded in
+#   {glue:text}`decoding_without_tuning:.2f` of the trials, because conditions are sessions. In the exercise on stimuli in
+#   turn they are not. If the readout stayed above {glue:text}`decoding_without_either_chance:.2f` there, it would read
+#   something else than sessions, or leak from training to test trials.
+# - *Training teaches correlations.* Run with `-p n_epochs 1`. If {glue:text}`correlation_of_correlations:.2f` did not fall
+#   towards the {glue:text}`correlation_of_correlations_chance:.2f` of the surrogate, what neurons share would come from
+#   what is put in, and not from training. For rates just this is so: the untrained network has
+#   {glue:text}`rate_correlation_chance:.3f`, the trained one {glue:text}`rate_correlation:.3f`.
+# - *The GAN's trials can hardly be told from recorded ones.* The classifier stands at
+#   {glue:text}`two_sample_accuracy:.2f`, with few trials to learn from. Run with `-p n_trials 1000`: if its accuracy rose
+#   and that of the recording against itself stayed at one half, the difference was there all along. A classifier that sees
+#   other features, triplets of neurons for instance, could find it with the trials at hand.
+# - *It writes and does not copy.* A share of {glue:text}`memorisation:.2f` of nearest trials are training trials, where
+#   {glue:text}`memorisation_chance:.2f` is ideal. If longer training (`-p n_epochs 1000`) moved it towards the
+#   {glue:text}`plagiarised:.2f` of copies, the network would be learning by heart. The measure sees the leading axes of the
+#   population only: copies that differ along them would escape it.
+# - *The wiring is lost.* The GAN's {glue:text}`wiring_gan:.2f` lies beside {glue:text}`wiring_trial_shuffled:.2f` of shuffled
+#   trials, and recorded activity has {glue:text}`wiring_recorded:.2f`. Give `NeuronGAN` more epochs and the network more
+#   repeats (`n_repeats`) in that section: an interval that rose above the surrogate's would make this a matter of training.
+#   One small network cannot tell which it is in cortex, where no synapse is known.
 #
 # ## References
 #

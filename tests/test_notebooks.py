@@ -26,8 +26,12 @@ PARTS = [
     "went wrong",
     "explore",
     "exercises",
+    "falsify",
     "references",
 ]
+GRADES = ["Warm-up", "Core", "Stretch"]
+EXERCISE = re.compile(r"^`{3,}\{exercise\} (.*)\n:label: (\S+)$", re.MULTILINE)
+SOLUTION = re.compile(r"^`{3,}\{solution-start\} (\S+)\n:class: dropdown$", re.MULTILINE)
 
 # What is not prose: removed before the sentences are read.
 NOT_PROSE = re.compile(
@@ -131,7 +135,7 @@ class TestEveryNotebook:
         for before, cell in zip(cells, cells[1:], strict=False):
             if cell.cell_type == "code":
                 where = cell.source[:60]
-                hidden = "hide-input" in cell.metadata.get("tags", [])
+                hidden = {"hide-input", "remove-cell"} & set(cell.metadata.get("tags", []))
                 longest = max(map(len, cell.source.splitlines()))
                 assert hidden or longest <= 92, f"{where}: cut off on the page"
                 assert len(cell.source.splitlines()) <= 25, where
@@ -148,7 +152,7 @@ class TestChapters:
 
     def test_the_opening_says_question_dataset_aims_and_time(self, script):
         opening = notebooks.read(script).cells[0].source.lower()
-        for word in ("question", "dataset", "you will learn", "time to run"):
+        for word in ("question", "dataset", "you will learn", "you need", "time to run"):
             assert word in opening
 
     def test_parameters_are_declared_and_checked_before_work(self, script):
@@ -158,6 +162,79 @@ class TestChapters:
 
     def test_claims_are_recorded(self, script):
         assert "run.record(" in script.read_text()
+
+    def test_exercises_have_three_grades_from_light_to_heavy(self, script):
+        titles = [title for title, _ in EXERCISE.findall(markdown_of(script))]
+        grades = [title.partition(": ")[0] for title in titles]
+        assert set(grades) == set(GRADES), titles
+        assert grades == sorted(grades, key=GRADES.index), titles
+
+    def test_every_exercise_has_a_folded_solution_that_is_executed(self, script):
+        labels = [label for _, label in EXERCISE.findall(markdown_of(script))]
+        open_, shown = None, {}  # which solution code belongs to, and the code of each
+        for cell in notebooks.read(script).cells:
+            if cell.cell_type == "code" and open_:
+                shown[open_].append(cell.source)
+            if cell.cell_type != "markdown":
+                continue
+            if "{solution-end}" in cell.source:
+                open_ = None
+            for label in SOLUTION.findall(cell.source):
+                open_, shown[label] = label, []
+        assert list(shown) == labels
+        assert [label for label, code in shown.items() if not says_something(code)] == []
+
+    def test_there_is_something_to_explore_and_a_cover(self, script):
+        number = script.stem.partition("_")[0]
+        views, covers = calls_of(script, "explorable"), calls_of(script, "cover")
+        assert views
+        assert len(covers) == 1
+        for call, tags in views:
+            said = {word.arg: ast.unparse(word.value) for word in call.keywords}
+            assert said["name"].strip("'").startswith(f"explore-{number}"), said["name"]
+            assert len(said["caption"]) > 40, said["name"]
+            assert not DIGIT.search(said["caption"].replace("95 %", "")), said["name"]
+            assert not tags & {"remove-output", "remove-cell"}, said["name"]
+        assert covers[0][1] == {"remove-cell"}
+
+    def test_what_would_falsify_it_is_said_of_printed_numbers(self, script):
+        part = markdown_of(script).partition("## What would falsify it")[2]
+        part = part.partition("\n## ")[0]
+        bullets = re.split(r"^- ", part, flags=re.MULTILINE)[1:]
+        assert 3 <= len(bullets) <= 6
+        assert sum("{glue:text}" in bullet for bullet in bullets) >= 2
+        assert min(map(len, bullets)) > 100
+
+    def test_margin_notes_stand_beside_the_text(self, script):
+        notes = re.findall(r"^(?:.*\S.*\n)?```\{margin\}", markdown_of(script), re.MULTILINE)
+        assert 3 <= len(notes) <= 9
+        # a directive inside a paragraph is text
+        assert set(notes) == {"```{margin}"}
+
+
+def markdown_of(script: Path) -> str:
+    """Everything that is written in a chapter, cells apart."""
+    cells = notebooks.read(script).cells
+    return "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
+
+
+def calls_of(script: Path, name: str) -> list[tuple[ast.Call, set[str]]]:
+    """Calls of a function of the press, and the tags of their cells."""
+    return [
+        (node, set(cell.metadata.get("tags", [])))
+        for cell in notebooks.read(script).cells
+        if cell.cell_type == "code"
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == f"bookpress.{name}"
+    ]
+
+
+def says_something(code: list[str]) -> bool:
+    """Whether cells print, show or assert something."""
+    tree = ast.parse("\n".join(code))
+    last = tree.body[-1] if tree.body else None
+    prints = any(isinstance(n, ast.Name) and n.id == "print" for n in ast.walk(tree))
+    return isinstance(last, ast.Assert | ast.Expr) or prints
 
 
 PARAMETER_FILES = sorted((ROOT / "notebooks" / "params").glob("*.yaml"))

@@ -1,4 +1,4 @@
-"""The explorers show the neuron, scene and method chosen, and count and score nothing anew."""
+"""The explorers show the neuron, scene, method and threshold chosen, and score nothing anew."""
 
 import io
 
@@ -10,7 +10,7 @@ import pytest
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from visualcortex import figures, spike_widgets, widgets
+from visualcortex import spike_widgets, widgets
 
 SCENE, NEURON, N = 5, 3, 16
 CENTRES = np.array([0.05, 0.1, 0.15, 0.2])
@@ -34,14 +34,12 @@ def recording():
 
 @pytest.fixture
 def network():
-    """Scores of two methods, the synapses, and where the neurons are."""
+    """Scores of two methods, the synapses, and the area of each neuron."""
     rng = np.random.default_rng(1)
     truth = rng.normal(size=(N, N)) * (rng.random((N, N)) < 0.3)
     scores = {"CCG": truth + 0.1 * rng.normal(size=(N, N)), "GLM": rng.normal(size=(N, N))}
     np.fill_diagonal(truth, np.nan)
-    places = 500 * rng.random((N, 2))
-    neurons = pd.DataFrame(places, columns=["x_um", "y_um"]).assign(area="VISp")
-    return scores, truth, neurons
+    return scores, truth, ["VISp", "LGd"] * (N // 2)
 
 
 def controls(explorer):
@@ -64,7 +62,7 @@ def explore(monkeypatch):
     def explore(make, *arguments, **chosen):
         explorer = make(*arguments)
         for name, value in chosen.items():
-            controls(explorer)[name].value = value
+            controls(explorer)[name.replace("_", " ")].value = value
         return explorer, figures_made[-1].axes
 
     monkeypatch.setattr(spike_widgets, "View", keep)
@@ -76,7 +74,7 @@ def explore(monkeypatch):
     ("make", "arguments", "values"),
     [
         ("spike_explorer", "recording", {"Scene": 2, "Neuron": 4}),
-        ("wiring_explorer", "network", {"Method": "GLM", "Neuron": 4, "Direction": "sources"}),
+        ("threshold_explorer", "network", {"Method": "GLM", "Pairs called": 9}),
     ],
 )
 def test_each_control_changes_the_picture_and_back(make, arguments, values, request):
@@ -94,7 +92,7 @@ def test_each_control_changes_the_picture_and_back(make, arguments, values, requ
 
 def test_trials_and_rates_are_those_of_the_scene_and_the_neuron(recording, explore):
     counts, scenes, _, _, images = recording
-    _, (left, above, below) = explore(
+    _, (left, _, above, below) = explore(
         spike_widgets.spike_explorer, *recording, Scene=SCENE, Neuron=NEURON
     )
     shown = counts[scenes == SCENE, :, NEURON]
@@ -105,7 +103,8 @@ def test_trials_and_rates_are_those_of_the_scene_and_the_neuron(recording, explo
     assert above.images[0].get_clim() == (0, counts[..., NEURON].max())
     by_scene = {s: counts[scenes == s, :, NEURON].mean(axis=0) for s in (0, 2, 5)}
     rank = 1 + sum(x.sum() > by_scene[SCENE].sum() for x in by_scene.values())
-    assert above.get_title() == f"neuron 3, VISl\nscene 5: number {rank} of 3 by spikes"
+    said = f"scene 5: number {rank} of 3 by spikes, {shown.sum() / 5 / 0.2:.1f} a second"
+    assert above.get_title() == f"neuron 3, VISl\n{said}"
     rate, everywhere = below.lines
     assert rate.get_ydata()[:-1] == pytest.approx(shown.mean(axis=0) / 0.05)
     assert everywhere.get_ydata()[:-1] == pytest.approx(np.mean([*by_scene.values()], 0) / 0.05)
@@ -114,11 +113,31 @@ def test_trials_and_rates_are_those_of_the_scene_and_the_neuron(recording, explo
     assert above.get_xlim() == below.get_xlim()
 
 
+def test_scenes_stand_by_rank_and_those_within_one_deviation_are_marked(explore):
+    # three trials a scene, one neuron: rates of 10, 12, 40 and 11 a second, the third most variable
+    spikes = {0: (9, 10, 11), 1: (12, 12, 12), 2: (30, 40, 50), 4: (0, 11, 22)}
+    scenes = np.repeat(list(spikes), 3)
+    counts = np.repeat(np.concatenate(list(spikes.values()))[:, None, None], 2, axis=1)
+    _, (ranking, *_) = explore(
+        spike_widgets.spike_explorer, counts, scenes, pd.DataFrame(index=[0]), [0.5, 1.5], Scene=4
+    )
+    apart, alike, here = ranking.lines[-3:]
+    assert (list(here.get_xdata()), list(here.get_ydata())) == ([3], [11])
+    assert (list(alike.get_xdata()), list(alike.get_ydata())) == ([2, 3, 4], [12, 11, 10])
+    assert (list(apart.get_xdata()), list(apart.get_ydata())) == ([1], [40])
+    assert ranking.get_title() == "2 of 3 others within one s.d. over trials"
+
+
+def test_each_neuron_is_offered_by_name(recording):
+    explorer = spike_widgets.spike_explorer(*recording)
+    assert explorer.controls["neuron"].options[:2] == (("0, LGd", 0), ("1, VISp", 1))
+
+
 def test_scales_are_the_same_for_all_scenes_of_a_neuron(recording, explore):
-    explorer, (_, above, below) = explore(spike_widgets.spike_explorer, *recording)
-    before = above.images[0].get_clim(), below.get_ylim()
+    explorer, (_, ranking, above, below) = explore(spike_widgets.spike_explorer, *recording)
+    before = above.images[0].get_clim(), below.get_ylim(), ranking.get_ylim()
     controls(explorer)["Scene"].value = SCENE
-    assert (above.images[0].get_clim(), below.get_ylim()) == before
+    assert (above.images[0].get_clim(), below.get_ylim(), ranking.get_ylim()) == before
 
 
 def test_spikes_are_shown_without_pictures_or_areas_and_where_silent(recording, explore):
@@ -128,9 +147,10 @@ def test_spikes_are_shown_without_pictures_or_areas_and_where_silent(recording, 
     _, axes = explore(
         spike_widgets.spike_explorer, silent, scenes, table, centres, Scene=SCENE, Neuron=NEURON
     )
-    assert len(axes) == 2
-    assert axes[0].get_title().startswith("neuron 3\nscene 5")
-    assert axes[1].get_ylim() == (0, 1)
+    assert len(axes) == 3
+    assert axes[0].get_title() == "2 of 2 others within one s.d. over trials"
+    assert axes[1].get_title().startswith("neuron 3\nscene 5")
+    assert axes[2].get_ylim() == (0, 1)
     axes[0].figure.draw_without_rendering()
 
 
@@ -183,103 +203,135 @@ def test_recordings_that_do_not_fit_are_refused(recording, draw, change, message
         draw(*change(*recording))
 
 
-@pytest.mark.parametrize("direction", ["targets", "sources"])
-def test_bars_are_the_largest_scores_with_the_synapses_among_them_marked(
-    network, explore, direction
-):
+def expected(scores, truth, n_called):
+    """Pairs called from the largest size on, and which are linked, without the diagonal."""
+    sizes = np.where(np.eye(N, dtype=bool), -1, np.abs(scores))
+    called = sizes >= np.sort(sizes.ravel())[-n_called]
+    return called, np.nan_to_num(truth) != 0
+
+
+@pytest.mark.parametrize(("method", "n_called"), [("CCG", 30), ("GLM", 30), ("GLM", N * (N - 1))])
+def test_pairs_called_are_hits_misses_and_false(network, explore, method, n_called):
+    scores, truth, areas = network
+    _, (pairs, quality, _) = explore(
+        spike_widgets.threshold_explorer, *network, Method=method, Pairs_called=n_called
+    )
+    called, linked = expected(scores[method], truth, n_called)
+    hits, misses, false = (np.sum(x) for x in (called & linked, linked & ~called, called & ~linked))
+    said = f"{hits} hits, {misses} misses, {false} false"
+    assert pairs.get_title() == f"{method}: {n_called} called\n{said}"
+    order = np.argsort([a != "VISp" for a in areas], kind="stable")
+    shown = pairs.images[0].get_array()[np.argsort(order)][:, np.argsort(order)]
+    for number, which in ((1, called & linked), (2, linked & ~called), (3, called & ~linked)):
+        assert np.array_equal(shown == number, which)
+    assert [t.get_text() for t in pairs.get_yticklabels()] == ["VISp", "LGd"]
+    share = linked.sum() / (N * (N - 1))
+    assert quality.get_title() == (
+        f"precision {hits / n_called:.2f} (by chance {share:.2f})\n"
+        f"recall {hits / linked.sum():.2f} (by chance {n_called / (N * (N - 1)):.2f})"
+    )
+
+
+def test_curves_are_precision_and_recall_with_chance_and_the_threshold(network, explore):
     scores, truth, _ = network
-    _, (bars, _) = explore(
-        spike_widgets.wiring_explorer, *network, Neuron=NEURON, Direction=direction
+    _, (_, quality, _) = explore(spike_widgets.threshold_explorer, *network, Pairs_called=40)
+    mark, precision, share, here, recall, line, there, _ = quality.lines
+    assert set(mark.get_xdata()) == set(here.get_xdata()) == set(there.get_xdata()) == {40}
+    linked = expected(scores["CCG"], truth, 1)[1]
+    for n, p, r in zip(
+        precision.get_xdata(), precision.get_ydata(), recall.get_ydata(), strict=True
+    ):
+        called = expected(scores["CCG"], truth, n)[0]
+        assert p == pytest.approx(np.mean(linked[called]))
+        assert r == pytest.approx(np.mean(called[linked]))
+    assert set(share.get_ydata()) == {linked.sum() / (N * (N - 1))}
+    assert line.get_ydata() == pytest.approx(line.get_xdata() / (N * (N - 1)))
+    at = list(precision.get_xdata()).index(40)
+    assert here.get_ydata()[0] == pytest.approx(precision.get_ydata()[at])
+    assert there.get_ydata()[0] == pytest.approx(recall.get_ydata()[at])
+
+
+def test_strong_synapses_are_told_from_weak_ones(network, explore):
+    _, truth, areas = network
+    sizes = np.abs(np.nan_to_num(truth))
+    half = int(np.sum(sizes[sizes > 0] >= np.median(sizes[sizes > 0])))
+    explorer, (_, _, strengths) = explore(
+        spike_widgets.threshold_explorer, {"by strength": sizes}, truth, areas, Pairs_called=half
     )
-    by_source = direction == "targets"
-    values, weights = (x[NEURON] if by_source else x[:, NEURON] for x in (scores["CCG"], truth))
-    others = np.delete(np.arange(N), NEURON)
-    best = others[np.argsort(-np.abs(values[others]))][:12]
-    assert [t.get_text() for t in bars.get_yticklabels()] == [f"neuron {k}, VISp" for k in best]
-    drawn = {round(b.get_y() + b.get_height() / 2): b for b in bars.patches}
-    for row, k in enumerate(best):
-        assert drawn[row].get_width() == values[k]
-        assert (drawn[row].get_alpha() < 1) == (weights[k] == 0)
-        colour = figures.GENERATED if values[k] > 0 else figures.REAL
-        assert matplotlib.colors.same_color(drawn[row].get_facecolor()[:3], colour)
-    marks = {line.get_marker(): set(line.get_ydata()) for line in bars.lines[:2]}
-    assert marks == {
-        "^": set(np.flatnonzero(weights[best] > 0)),
-        "v": set(np.flatnonzero(weights[best] < 0)),
-    }
-    found, by_chance = np.sum(weights[best] != 0), 12 * np.mean(weights[others] != 0)
-    title = f"CCG\n{found} of 12 are synapses, {by_chance:.1f} by chance"
-    assert bars.get_title() == title
+    missed, found = strengths.patches
+    assert strengths.get_title() == "of the stronger half, 1.00 found"
+    assert found.get_data().values.sum() == half
+    assert missed.get_data().values.sum() == np.sum(sizes > 0)
+    controls(explorer)["Pairs called"].value = 1
+    assert strengths.get_title() == f"of the stronger half, {1 / half:.2f} found"
 
 
-def test_the_map_has_a_line_to_each_partner(network, explore):
-    scores, _, neurons = network
-    _, (_, places) = explore(spike_widgets.wiring_explorer, *network, Neuron=NEURON)
-    every, *lines = places.lines
-    x, y = neurons[["x_um", "y_um"]].to_numpy().T
-    assert np.array_equal(every.get_xdata(), x)
-    values = np.abs(np.delete(scores["CCG"][NEURON], NEURON))
-    assert len(lines) == 12
-    assert all((line.get_xdata()[0], line.get_ydata()[0]) == (x[NEURON], y[NEURON])
-               for line in lines)  # fmt: skip
-    widths = [line.get_linewidth() for line in lines]
-    assert widths == sorted(widths, reverse=True)
-    assert widths[-1] == pytest.approx(0.4 + 2.2 * np.sort(values)[-12] / values.max())
-    assert (places.get_xlabel(), places.get_ylabel()) == ("x (µm)", "y (µm)")
-    assert places.get_ylim()[0] > places.get_ylim()[1]
-    assert places.get_title() == "neuron 3, VISp (star): whom it drives"
+def test_a_threshold_starts_where_as_many_are_called_as_are_known(network):
+    scores, truth, _ = network
+    called = spike_widgets.threshold_explorer(*network).controls["called"]
+    assert called.value == pytest.approx(np.sum(np.nan_to_num(truth) != 0))
+    assert spike_widgets.threshold_explorer(scores).controls["called"].value == N * (N - 1) // 20
 
 
-def test_without_truth_and_places_there_are_only_bars(network, explore):
+def test_where_nothing_is_known_only_the_called_are_shown(network, explore):
     scores, *_ = network
-    explorer, axes = explore(spike_widgets.wiring_explorer, scores, Neuron=NEURON)
-    (bars,) = axes
-    assert bars.get_title() == "CCG"
-    assert {bar.get_alpha() for bar in bars.patches} == {1.0}
-    assert all(len(line.get_xdata()) == 0 for line in bars.lines[:2])
-    (legend,) = bars.figure.legends
-    assert [t.get_text() for t in legend.get_texts()] == ["positive score", "negative score"]
-    controls(explorer)["Method"].value = "GLM"
-    assert bars.get_title() == "GLM"
+    _, (pairs, sizes) = explore(spike_widgets.threshold_explorer, scores, Pairs_called=7)
+    assert pairs.get_title() == "CCG: 7 called\nwhich are right is not known"
+    assert np.sum(pairs.images[0].get_array() == 1) == 7
+    largest = np.sort(np.abs(scores["CCG"][~np.eye(N, dtype=bool)]))[::-1]
+    assert sizes.get_title() == f"size at the threshold {largest[6]:.3g}"
+    (legend,) = pairs.figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["called"]
 
 
-def test_pairs_without_a_score_are_not_shown(network, explore):
-    scores, truth, neurons = network
+def test_pairs_without_a_score_are_neither_called_nor_missed(network, explore):
+    scores, truth, _ = network
     few = np.full((N, N), np.nan)
-    few[NEURON, [1, 4]] = 0.5, -2.0
-    few[NEURON, NEURON] = 9.0
-    explorer, (bars, _) = explore(
-        spike_widgets.wiring_explorer, {"few": few}, truth, neurons, Neuron=NEURON
+    few[0, [1, 4]] = 0.5, -2.0
+    truth = np.zeros((N, N))
+    truth[0, 4] = truth[5, 6] = 1
+    explorer, (pairs, *_) = explore(spike_widgets.threshold_explorer, {"few": few}, truth)
+    assert pairs.get_title() == "few: 2 called\n1 hits, 0 misses, 1 false"
+    controls(explorer)["Pairs called"].value = 1
+    assert pairs.get_title() == "few: 1 called\n1 hits, 0 misses, 0 false"
+
+
+def test_a_network_without_synapses_has_false_calls_only(network, explore):
+    scores, truth, _ = network
+    _, (pairs, quality, strengths) = explore(
+        spike_widgets.threshold_explorer, scores, np.zeros((N, N)), Pairs_called=5
     )
-    assert [t.get_text()[:8] for t in bars.get_yticklabels()] == ["neuron 4", "neuron 1"]
-    controls(explorer)["Neuron"].value = 0
-    assert list(bars.get_yticklabels()) == []
-    assert "0 of 0 are synapses" in bars.get_title()
+    assert pairs.get_title().endswith("0 hits, 0 misses, 5 false")
+    assert quality.get_title().startswith("precision 0.00 (by chance 0.00)")
+    pairs.figure.draw_without_rendering()
 
 
-def test_small_multiples_have_a_panel_a_method(network):
-    figure = spike_widgets.wiring_small_multiples(*network, neuron=NEURON, direction="sources")
-    assert [ax.get_title().split("\n")[0] for ax in figure.axes] == ["CCG", "GLM"]
-    assert figure.get_suptitle() == "neuron 3, VISp: who drives it"
-    column = np.delete(network[0]["GLM"][:, NEURON], NEURON)
-    widths = sorted(abs(bar.get_width()) for bar in figure.axes[1].patches)
-    assert widths == pytest.approx(np.sort(np.abs(column))[-12:])
-    more = {str(k): network[0]["GLM"] for k in range(4)}
-    assert len(spike_widgets.wiring_small_multiples(more).axes) == 4
+def test_small_multiples_have_a_column_a_method(network):
+    scores, truth, _ = network
+    n_known = np.sum(np.nan_to_num(truth) != 0)
+    figure = spike_widgets.threshold_small_multiples(*network)
+    above = figure.axes[:2]
+    assert [ax.get_title().split("\n")[0] for ax in above] == [
+        f"{name}: {n_known} called" for name in scores
+    ]
+    assert all(ax.get_title().startswith("precision") for ax in figure.axes[2:])
+    without = spike_widgets.threshold_small_multiples(scores, n_called=3)
+    assert [np.sum(ax.images[0].get_array() == 1) for ax in without.axes[:2]] == [3, 3]
 
 
 @pytest.mark.parametrize(
-    "draw", [spike_widgets.wiring_explorer, spike_widgets.wiring_small_multiples]
+    "draw", [spike_widgets.threshold_explorer, spike_widgets.threshold_small_multiples]
 )
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s, t, n: ({}, t, n), r"got {'truth': \(16, 16\)}"),
-        (lambda s, t, n: ({**s, "GLM": s["GLM"][1:]}, t, n), r"'GLM': \(15, 16\)"),
-        (lambda s, t, n: (s, t[1:, 1:], n), r"'truth': \(15, 15\)"),
-        (lambda s, t, n: (s, t, n[1:]), "and 15 rows"),
-        (lambda s, t, n: ({"one": np.ones((1, 1))}, None, None), "two or more neurons"),
-        (lambda s, t, n: ({**s, "GLM": s["GLM"] + np.inf}, t, n), r"those of \['GLM'\]"),
+        (lambda s, t, a: ({}, t, a), r"got {'truth': \(16, 16\)}"),
+        (lambda s, t, a: ({**s, "GLM": s["GLM"][1:]}, t, a), r"'GLM': \(15, 16\)"),
+        (lambda s, t, a: (s, t[1:, 1:], a), r"'truth': \(15, 15\)"),
+        (lambda s, t, a: (s, t, a[1:]), "and 15 areas"),
+        (lambda s, t, a: ({"one": np.ones((1, 1))}, None, None), "two or more neurons"),
+        (lambda s, t, a: ({**s, "GLM": s["GLM"] + np.inf}, t, a), r"those of \['GLM'\]"),
+        (lambda s, t, a: ({**s, "GLM": s["GLM"] * np.nan}, t, a), r"\['GLM'\] have none"),
     ],
 )
 def test_scores_that_do_not_fit_are_refused(network, draw, change, message):
@@ -288,13 +340,10 @@ def test_scores_that_do_not_fit_are_refused(network, draw, change, message):
 
 
 def test_other_choices_are_refused(recording, network):
-    for draw, arguments in (
-        (spike_widgets.spike_small_multiples, recording),
-        (spike_widgets.wiring_small_multiples, network),
-    ):
-        with pytest.raises(ValueError, match="neuron must be one of"):
-            draw(*arguments, neuron=N)
+    with pytest.raises(ValueError, match="neuron must be one of"):
+        spike_widgets.spike_small_multiples(*recording, neuron=N)
     with pytest.raises(ValueError, match="n_scenes must be at least 1"):
         spike_widgets.spike_small_multiples(*recording, n_scenes=0)
-    with pytest.raises(ValueError, match="got 'both'"):
-        spike_widgets.wiring_small_multiples(*network, direction="both")
+    for n_called in (0, N * N):
+        with pytest.raises(ValueError, match=f"1 to {N * (N - 1)}, the pairs scored; got"):
+            spike_widgets.threshold_small_multiples(*network, n_called=n_called)

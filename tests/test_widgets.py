@@ -32,13 +32,17 @@ def picture(explorer):
 
 def test_every_control_is_described(trials):
     explorer = widgets.activity_explorer(*trials, frame_rate=10)
-    assert set(controls(explorer)) == {"Stimulus", "Trial", "Neurons"}
+    assert set(controls(explorer)) == {"Condition", "Trial", "Neurons"}
     assert all(c.tooltip for c in controls(explorer).values())
 
 
-@pytest.mark.parametrize(("control", "value"), [("Stimulus", 1), ("Trial", 2), ("Neurons", 1)])
+@pytest.mark.parametrize(
+    ("control", "value"), [("Condition", 1), ("Trial", 2), ("Written by", "B"), ("Neurons", 1)]
+)
 def test_each_control_changes_the_picture_and_back(trials, control, value):
-    explorer = widgets.activity_explorer(*trials, frame_rate=10, neurons_per_page=20)
+    real, generated, *labels = trials
+    written = {"A": generated, "B": generated[::-1]}
+    explorer = widgets.activity_explorer(real, written, *labels, frame_rate=10, neurons_per_page=20)
     before = picture(explorer)
     chosen = controls(explorer)[control]
     old, chosen.value = chosen.value, value
@@ -55,15 +59,35 @@ def test_the_trials_of_the_set_with_fewer_can_be_chosen(trials):
 def test_without_time_there_is_no_trial_to_choose(trials):
     real, generated, *labels = trials
     explorer = widgets.activity_explorer(real[:, 0], generated[:, 0], *labels)
-    assert set(controls(explorer)) == {"Stimulus", "Neurons"}
-    controls(explorer)["Stimulus"].value = 2
+    assert set(controls(explorer)) == {"Condition", "Neurons"}
+    controls(explorer)["Condition"].value = 2
+    line = explorer.figure.axes[2].lines[0]
+    np.testing.assert_allclose(line.get_ydata(), real[2::3, 0].mean(axis=1))
+
+
+def test_raster_and_rate_are_those_of_the_chosen_trial(trials):
+    real, generated, *labels = trials
+    written = {"A": 1 - generated, "B": generated}
+    explorer = widgets.activity_explorer(real, written, *labels, frame_rate=10, neurons_per_page=20)
+    for name, value in {"Condition": 1, "Trial": 2, "Written by": "B", "Neurons": 1}.items():
+        controls(explorer)[name].value = value
+    above, below = explorer.figure.axes[:2], explorer.figure.axes[2:]
+    for upper, lower, trial, name in zip(
+        above, below, (real[7], generated[7]), ("recorded", "B"), strict=True
+    ):
+        rate = trial[:, 20:].mean(axis=1)
+        assert np.array_equal(upper.images[0].get_array(), trial[:, 20:].T)
+        np.testing.assert_allclose(lower.lines[0].get_ydata(), rate)
+        expected = f"share active {rate.mean():.2f}, at most {rate.max():.2f}"
+        assert upper.get_title() == f"{name}, condition 1, trial 2\n{expected}"
+        assert len(lower.collections) == 1  # the band of all trials, once
 
 
 def test_it_redraws_at_once(trials):
     explorer = widgets.activity_explorer(*trials, frame_rate=10)
     start = time.process_time()
-    for stimulus in (1, 2, 0, 1, 2):
-        controls(explorer)["Stimulus"].value = stimulus
+    for condition in (1, 2, 0, 1, 2):
+        controls(explorer)["Condition"].value = condition
     assert (time.process_time() - start) / 5 < 0.2
 
 
@@ -74,7 +98,7 @@ def test_drawing_leaves_no_figure_behind(trials):
 
 def test_small_multiples_show_the_first_trials(trials):
     real, generated, *labels = trials
-    axes = widgets.activity_small_multiples(*trials, frame_rate=10, n_stimuli=2)
+    axes = widgets.activity_small_multiples(*trials, frame_rate=10, n_conditions=2)
     assert axes.shape == (2, 2)
     assert np.array_equal(axes[0, 1].images[0].get_array(), real[1].T)
     assert np.array_equal(axes[1, 1].images[0].get_array(), generated[1].T)
@@ -87,7 +111,9 @@ def test_small_multiples_show_the_first_trials(trials):
         (lambda r, g, a, b: (r, g[:, :, 1:], a, b), {"frame_rate": 10}, "alike"),
         (lambda r, g, a, b: (r, g, a[1:], b), {"frame_rate": 10}, "one label a trial"),
         (lambda r, g, a, b: (r, g, a, b), {}, "frame_rate"),
-        (lambda r, g, a, b: (r, g, a, b + 9), {"frame_rate": 10}, "no stimulus in common"),
+        (lambda r, g, a, b: (r, g, a, b + 9), {"frame_rate": 10}, "no condition in common"),
+        (lambda r, g, a, b: (r, {"recorded": g}, a, b), {"frame_rate": 10}, "called recorded"),
+        (lambda r, g, a, b: (r, {}, a, b), {"frame_rate": 10}, "a set or more"),
     ],
 )
 def test_bad_input_is_refused(trials, change, options, message):
@@ -131,19 +157,64 @@ def test_nothing_is_computed_when_a_control_is_moved(shown, monkeypatch):
         controls(explorer)[control].value = value
 
 
-def test_scores_are_written_below_the_map_of_their_size(shown):
-    plain = widgets.voxel_explorer(*shown, sizes_um=(100, 200))
-    scored = widgets.voxel_explorer(
-        *shown, sizes_um=(100, 200), scores={100: {"accuracy": 0.2}, 200: {"accuracy": 0.3}}
-    )
-    other = widgets.voxel_explorer(
-        *shown, sizes_um=(100, 200), scores={100: {"accuracy": 0.2}, 200: {"accuracy": 0.4}}
-    )
-    assert not np.array_equal(picture(plain), picture(scored))
-    assert np.array_equal(picture(scored), picture(other))
-    for explorer in (scored, other):
-        controls(explorer)["Voxel"].value = 200
-    assert not np.array_equal(picture(scored), picture(other))
+@pytest.fixture
+def scores():
+    """Scores of two sizes that fall, and their intervals."""
+    curves = {
+        "bin": [(0.4, 0.35, 0.45), (0.2, 0.15, 0.25)],
+        "gaussian": [(0.3, 0.25, 0.35), (0.1, 0.05, 0.15)],
+    }
+    return widgets.VoxelScores(curves, "share identified", chance=0.01, single=0.5)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "value"),
+    [(100, "bin", 0.4), (200, "bin", 0.2), (100, "gaussian", 0.3), (200, "gaussian", 0.1)],
+)
+def test_the_score_of_the_map_that_is_shown_is_marked(shown, scores, size, kernel, value):
+    explorer = widgets.voxel_explorer(*shown, sizes_um=(100, 200), scores=scores)
+    explorer.controls["size"].value, explorer.controls["kernel"].value = size, kernel
+    ax = scores_of(explorer)
+    ring = ax.lines[-1]
+    assert (list(ring.get_xdata()), list(ring.get_ydata())) == ([size], [value])
+    interval = f"(95 % interval {value - 0.05:.3f} to {value + 0.05:.3f})"
+    assert titles(ax) == f"share identified: {value:.3f}\n{interval}"
+
+
+def scores_of(explorer):
+    (ax,) = (ax for ax in explorer.figure.axes if ax.get_ylabel() == "share identified")
+    return ax
+
+
+def titles(ax):
+    return "".join(ax.get_title(where) for where in ("left", "center", "right"))
+
+
+def test_chance_and_single_neurons_are_lines_among_the_scores(shown, scores):
+    explorer = widgets.voxel_explorer(*shown, sizes_um=(100, 200), scores=scores)
+    ax = scores_of(explorer)
+    lines = {line.get_label(): line for line in ax.lines}
+    assert np.allclose(lines["chance"].get_ydata(), 0.01)
+    assert np.allclose(lines["single neurons"].get_ydata(), 0.5)
+    assert np.allclose(lines["Gaussian means"].get_ydata(), [0.3, 0.1])
+    bottom, top = ax.get_ylim()
+    assert bottom == 0
+    assert top > 0.5
+
+
+def test_pictures_go_by_their_names(shown):
+    explorer = widgets.voxel_explorer(*shown, sizes_um=(100,), names=list("abcde"))
+    explorer.controls["image"].value = 3
+    assert titles(explorer.figure.axes[0]) == "d"
+    assert explorer.controls["image"].label == "d"
+
+
+def test_a_picture_with_scores_is_redrawn_at_once(shown, scores):
+    explorer = widgets.voxel_explorer(*shown, sizes_um=(100, 200), scores=scores)
+    start = time.process_time()
+    for size in (200, 100, 200, 100, 200):
+        explorer.controls["size"].value = size
+    assert (time.process_time() - start) / 5 < 0.2
 
 
 def test_voxels_of_every_size_are_a_row(shown):
@@ -158,7 +229,9 @@ def test_voxels_of_every_size_are_a_row(shown):
         share = f"filled: {np.mean(neurons[1] > 0):.0%} here, {np.mean(neurons > 0):.0%} of all"
         assert share in row[0].get_title()
         for ax, kernel in zip(row, ("bin", "gaussian"), strict=True):
-            expected = voxelise(responses[[3]], splat_weights(positions, grid, kernel=kernel))
+            width = {"width_um": (size / 2, size / 2, 16.5)} if kernel == "gaussian" else {}
+            weights = splat_weights(positions, grid, kernel=kernel, **width)
+            expected = voxelise(responses[[3]], weights)
             plane = ax.images[0].get_array()
             there = ~np.ma.getmaskarray(plane)
             assert np.allclose(plane[there], expected[0, 1][there])
@@ -191,7 +264,17 @@ def test_a_neuron_is_drawn_where_it_is(shown):
         (lambda r, p, i: (r[:, 1:], p, i), {}, r"pictures \(picture, H, W\)"),
         (lambda r, p, i: (r[1:], p, i), {}, "Select the responses to the pictures"),
         (lambda r, p, i: (r, p, i[0]), {}, r"pictures \(picture, H, W\)"),
-        (lambda r, p, i: (r, p, i), {"scores": {70: {}}}, r"scores are of \[70\] µm"),
+        (lambda r, p, i: (r, p, i), {"names": ["one"]}, "a name for each of 5 pictures; got 1"),
+        (
+            lambda r, p, i: (r, p, i),
+            {"scores": widgets.VoxelScores({"bin": np.zeros((4, 3))}, "share")},
+            r"each kernel \(bin, gaussian\)",
+        ),
+        (
+            lambda r, p, i: (r, p, i),
+            {"scores": widgets.VoxelScores(dict.fromkeys(widgets.KERNELS, np.zeros(4)), "share")},
+            r"\(score, low, high\) for each of 4 sizes",
+        ),
     ],
 )
 def test_voxels_that_do_not_fit_are_refused(shown, change, options, message):
@@ -235,24 +318,61 @@ def test_the_image_is_that_of_the_neuron_norm_and_step_chosen(ascents, place, se
     for explorer in explorers:
         for control, value in (("Neuron", 1), ("Norm", 2), ("Steps", 3)):
             controls(explorer)[control].value = value
-    assert np.array_equal(*map(picture, explorers)) != seen
+    drawn = [explorer.figure.axes[0].images[0].get_array() for explorer in explorers]
+    assert np.array_equal(*drawn) != seen
 
 
 @pytest.mark.parametrize(
     ("name", "place", "seen"),
-    [("model", (1, 2, 0), True), ("truth", (1, 2, 4), True), ("model", (1, 0, 3), False)],
+    [
+        ("model", (1, 2, 0), True),
+        ("truth", (1, 2, 4), True),
+        ("model", (1, 0, 3), True),
+        ("model", (1, 0, 2), False),
+        ("truth", (0, 2, 3), False),
+    ],
 )
-def test_responses_of_the_whole_ascent_are_seen(ascents, name, place, seen):
+def test_responses_along_steps_and_along_norms_are_seen(ascents, name, place, seen):
     images, responses, *others = ascents
     changed = {k: v.copy() for k, v in responses.items()}
-    # within the range of the axis, which belongs to all norms
-    responses["truth"][1, 1, 1] = changed["truth"][1, 1, 1] = 20
     changed[name][place] += 5
     explorers = [widgets.synthesis_explorer(images, r, *others) for r in (responses, changed)]
     for explorer in explorers:
         for control, value in (("Neuron", 1), ("Norm", 2), ("Steps", 3)):
             controls(explorer)[control].value = value
-    assert np.array_equal(*map(picture, explorers)) != seen
+    drawn = [
+        [line.get_ydata() for ax in explorer.figure.axes[1:3] for line in ax.lines[:2]]
+        for explorer in explorers
+    ]
+    assert all(map(np.array_equal, *drawn)) != seen
+
+
+def test_marks_stand_at_the_norm_and_the_step_chosen(ascents):
+    explorer = widgets.synthesis_explorer(*ascents)
+    for control, value in (("neuron", 1), ("norm", 2), ("step", 3)):
+        explorer.controls[control].value = value
+    image, by_norm, by_step = explorer.figure.axes[:3]
+    assert list(by_norm.lines[-1].get_xdata()) == [10.0, 10.0]
+    assert list(by_step.lines[-1].get_xdata()) == [10, 10]
+    responses = ascents[1]
+    assert np.array_equal(by_norm.lines[0].get_ydata(), responses["truth"][1, :, 3])
+    assert np.array_equal(by_step.lines[1].get_ydata(), responses["model"][1, 2])
+    assert titles(image) == "complex 3, norm 10, step 10"
+
+
+def test_the_bar_below_an_image_tells_its_scale(ascents):
+    explorer = widgets.synthesis_explorer(*ascents)
+    explorer.controls["norm"].value = 1
+    limit = np.abs(ascents[0][0, 1]).max()
+    assert np.allclose(explorer.figure.axes[-1].get_xlim(), (-limit, limit))
+
+
+def test_an_ascent_is_redrawn_at_once(ascents):
+    explorer = widgets.synthesis_explorer(*ascents)
+    start = time.process_time()
+    for norm in (1, 2, 0, 1, 2):
+        explorer.controls["norm"].value = norm
+    assert (time.process_time() - start) / 5 < 0.2
 
 
 def test_an_ascent_of_one_norm_and_step_has_nothing_to_slide(ascents):
@@ -299,6 +419,8 @@ def test_the_last_step_is_always_shown(ascents, n_shown, n_columns):
         (lambda i, r, a, b, c: (i, {}, a, b, c), "no responses"),
         (lambda i, r, a, b, c: (i + np.nan, r, a, b, c), "must be finite"),
         (lambda i, r, a, b, c: (i, {"model": r["model"] + np.inf}, a, b, c), "must be finite"),
+        (lambda i, r, a, b, c: (i, r, a, (5, 2.5, 10), c), "norms must ascend from above 0"),
+        (lambda i, r, a, b, c: (i, r, a, (0, 2.5, 10), c), "norms must ascend from above 0"),
     ],
 )
 def test_ascents_that_do_not_fit_are_refused(ascents, draw, change, message):

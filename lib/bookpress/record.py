@@ -19,8 +19,8 @@ from IPython import get_ipython
 from IPython.display import HTML, display
 from myst_nb import glue
 
+from bookpress import clock, showing
 from bookpress import parameters as declarations
-from bookpress import showing
 from bookpress.book import Book, BookError, digest
 
 SLUG = re.compile(r"[a-z][a-z0-9_]*")
@@ -225,6 +225,7 @@ def begin(chapter: str) -> Run:
     declared, given = _parameters_of_session()
     declarations.check(given, declared, chapter)
     showing.install()
+    clock.install()
     values = {p.name: p.default for p in declared} | given
     name = os.environ.get("BOOKPRESS_RUN") or run_name(values)
     root = os.environ.get("BOOKPRESS_ROOT")

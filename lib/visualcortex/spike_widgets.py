@@ -16,7 +16,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from visualcortex import figures
 from visualcortex.widgets import View, _draw_picture
@@ -24,8 +24,6 @@ from visualcortex.wiring_widgets import OUTCOMES, _places
 
 # outcomes of pairs, of which the numbers in the matrix that is drawn are the places in `OUTCOMES`
 HITS, MISSES, FALSE, UNSCORED = 1, 2, 3, 4
-# pairs called for each known one, or for each twentieth pair where none is known
-CALLED = tuple(2.0 ** (k / 2) for k in range(-8, 9))
 N_POINTS = 160  # of a curve over pairs called
 
 
@@ -153,11 +151,9 @@ class _Calls:
         self.linked = np.zeros((n, n), dtype=bool) if self.truth is None else self.truth != 0
         self.n_known = int((self.linked & off).sum())
 
-    def choices(self) -> list[int]:
-        """Numbers of pairs to choose from, about the number of known ones."""
-        middle = self.n_known or max(self.most // 20, 1)
-        some = {max(round(k * middle), 1) for k in CALLED}
-        return sorted({min(n, self.most) for n in some})
+    def usual(self) -> int:
+        """As many pairs as are known, or else one in twenty."""
+        return min(self.n_known or max(self.most // 20, 1), self.most)
 
     def outcomes(self, method: str, n_called: int) -> np.ndarray:
         """What each pair is, as its place in `OUTCOMES`, (source, target)."""
@@ -174,9 +170,14 @@ class _Calls:
         return tuple(int(np.count_nonzero(outcomes == k)) for k in (HITS, MISSES, FALSE))
 
     def draw_pairs(self, ax: Axes, method: str, n_called: int) -> None:
-        """Draw the matrix of pairs, afresh, neurons in order of area."""
-        ax.clear()
+        """Draw the matrix of pairs, neurons in order of area, or bring the one there up to date."""
         shown = self.outcomes(method, n_called)[np.ix_(self.order, self.order)]
+        if not ax.images:
+            self._frame_pairs(ax, shown)
+        ax.images[0].set_data(shown)
+        ax.set_title(f"{method}: {n_called} called\n{self.said(method, n_called)}")
+
+    def _frame_pairs(self, ax: Axes, shown: np.ndarray) -> None:
         colours = ListedColormap(list(OUTCOMES.values()))
         limits = {"vmin": -0.5, "vmax": len(OUTCOMES) - 0.5}
         ax.imshow(shown, cmap=colours, interpolation="nearest", **limits)
@@ -188,14 +189,13 @@ class _Calls:
             ax.axhline(end, color=figures.CHANCE, linewidth=0.6)
             ax.axvline(end, color=figures.CHANCE, linewidth=0.6)
         ax.set(xlabel="target", ylabel="source")
-        ax.set_title(f"{method}: {n_called} pairs called\n{self.said(method, n_called)}")
 
     def said(self, method: str, n_called: int) -> str:
         """How many of the called are right, where that is known."""
         if self.truth is None:
-            return "which of them are right is not known"
+            return "which are right is not known"
         hits, misses, false = self.counts(method, n_called)
-        return f"{hits} hits, {misses} misses, {false} false calls"
+        return f"{hits} hits, {misses} misses, {false} false"
 
     def curves(self, method: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Pairs called, precision and recall, at numbers evenly spaced on a logarithmic axis."""
@@ -205,57 +205,70 @@ class _Calls:
         return n, hits[n - 1] / n, hits[n - 1] / max(hits[-1], 1)
 
     def draw_quality(self, ax: Axes, method: str, n_called: int) -> None:
-        """Draw precision and recall against the number of pairs called, afresh, with chance."""
-        ax.clear()
+        """Draw precision and recall against the number of pairs called, with chance."""
         n, precision, recall = self.curves(method)
         hits, misses, false = self.counts(method, n_called)
-        share = (hits + misses) / n[-1]
-        at = {"precision": hits / (hits + false), "recall": hits / max(hits + misses, 1)}
-        drawn = (precision, np.full(len(n), share)), (recall, n / n[-1])
-        colours = (figures.REAL, figures.GENERATED)
-        ax.axvline(n_called, color=figures.INK, linewidth=1, zorder=1)
-        for (name, value), (curve, chance), colour in zip(at.items(), drawn, colours, strict=True):
-            ax.plot(n, curve, color=colour, label=name)
-            ax.plot(n, chance, color=colour, linestyle=(0, (4, 3)), linewidth=1, alpha=0.7)
-            style = {"markersize": 8, "color": colour, "markeredgecolor": figures.PAPER}
-            ax.plot(n_called, value, "o", zorder=4, **style)
-        ax.plot([], [], color=figures.CHANCE, linestyle=(0, (4, 3)), linewidth=1, label="chance")
-        ax.set(xscale="log", xlim=(1, n[-1]), ylim=(0, 1.04), xlabel="pairs called", ylabel="share")
+        share = np.full(len(n), (hits + misses) / n[-1])
+        values = hits / (hits + false), hits / max(hits + misses, 1)
+        if not ax.lines:
+            self._frame_quality(ax)
+        mark, *lines, _ = ax.lines
+        mark.set_xdata([n_called] * 2)
+        for k, (curve, chance) in enumerate(((precision, share), (recall, n / n[-1]))):
+            lines[3 * k].set_data(n, curve)
+            lines[3 * k + 1].set_data(n, chance)
+            lines[3 * k + 2].set_data([n_called], [values[k]])
+        ax.set_xlim(1, n[-1])
+        chances = share[0], n_called / n[-1]
+        told = zip(("precision", "recall"), values, chances, strict=True)
+        ax.set_title("\n".join(f"{k} {x:.2f} (by chance {c:.2f})" for k, x, c in told))
+
+    @staticmethod
+    def _frame_quality(ax: Axes) -> None:
+        """Draw lines without points: the threshold; curve, chance and mark of each; a legend."""
+        ax.axvline(1, color=figures.INK, linewidth=1, zorder=1)
+        dashed = {"linestyle": (0, (4, 3)), "linewidth": 1}
+        dot = {"linestyle": "", "marker": "o", "markersize": 8, "markeredgecolor": figures.PAPER}
+        for name, colour in (("precision", figures.REAL), ("recall", figures.GENERATED)):
+            ax.plot([], [], color=colour, label=name)
+            ax.plot([], [], color=colour, alpha=0.7, **dashed)
+            ax.plot([], [], color=colour, zorder=4, **dot)
+        ax.plot([], [], color=figures.CHANCE, label="chance", **dashed)
+        ax.set(xscale="log", ylim=(0, 1.04), xlabel="pairs called", ylabel="share")
+        ax.xaxis.set_minor_locator(NullLocator())
         ax.legend(loc="center left", fontsize="small")
-        chances = {"precision": share, "recall": n_called / n[-1]}
-        said = [f"{k} {value:.2f} (by chance {chances[k]:.2f})" for k, value in at.items()]
-        ax.set_title("\n".join(said))
 
     def draw_strengths(self, ax: Axes, method: str, n_called: int) -> None:
-        """Draw how strong the known ones are that are found, and those that are missed, afresh."""
-        ax.clear()
+        """Draw how strong the known ones are that are found, and those that are missed."""
         outcomes, sizes = self.outcomes(method, n_called), np.abs(self.truth)
-        kinds = [(name, sizes[outcomes == k]) for k, name in ((HITS, "found"), (MISSES, "missed"))]
-        ends = np.quantile(sizes[self.linked], [0.01, 1]) if self.n_known else (0.5, 1)
-        edges = np.geomspace(ends[0] * 0.99, ends[1] * 1.01, 24)
-        ax.hist(
-            [np.clip(x, edges[0], edges[-1]) for _, x in kinds],
-            bins=edges,
-            stacked=True,
-            color=[OUTCOMES[name] for name, _ in kinds],
-        )
-        ax.set(xscale="log", xlim=edges[[0, -1]], xlabel=self.strength, ylabel="pairs")
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        strong = sizes >= np.median(sizes[self.linked]) if self.n_known else self.linked
-        found = (outcomes == HITS)[strong].sum() / max((self.linked & strong).sum(), 1)
-        ax.set_title(f"of the stronger half, {found:.2f} found")
+        known = sizes[self.linked] if self.n_known else np.ones(1)
+        low, high = np.quantile(known, [0.01, 1])
+        edges = np.geomspace(low * 0.99, high * 1.01, 24)
+        clipped = np.maximum(sizes, edges[0])  # the weakest of all stand in the first bin
+        found, missed = (np.histogram(clipped[outcomes == k], edges)[0] for k in (HITS, MISSES))
+        if not ax.patches:
+            for name in ("missed", "found"):
+                ax.stairs(found, edges, fill=True, color=OUTCOMES[name])
+            ax.set(xscale="log", xlim=edges[[0, -1]], xlabel=self.strength, ylabel="pairs")
+            ax.xaxis.set_minor_locator(NullLocator())
+            ax.set_ylim(0, 1.05 * max((found + missed).max(), 1))
+        ax.patches[0].set_data(values=found + missed, baseline=found)
+        ax.patches[1].set_data(values=found)
+        strong = self.linked & (sizes >= np.median(known))
+        share = np.count_nonzero(outcomes[strong] == HITS) / max(np.count_nonzero(strong), 1)
+        ax.set_title(f"of the stronger half, {share:.2f} found")
 
     def draw_sizes(self, ax: Axes, method: str, n_called: int) -> None:
-        """Draw the sizes of the scores from the largest on, afresh, where nothing is known."""
+        """Draw the sizes of the scores from the largest on, where nothing is known."""
         ax.clear()
         sizes = np.sort(np.abs(self.scores[method][self.scored[method]]))[::-1]
-        ax.plot(1 + np.arange(len(sizes)), sizes, color=figures.REAL)
+        n = self.curves(method)[0]
+        ax.plot(n, sizes[n - 1], color=figures.REAL)
         ax.axvline(n_called, color=figures.INK, linewidth=1, zorder=1)
         style = {"markersize": 8, "color": figures.REAL, "markeredgecolor": figures.PAPER}
         ax.plot(n_called, sizes[n_called - 1], "o", zorder=4, **style)
-        ax.set(
-            xscale="log", xlim=(1, len(sizes)), xlabel="pairs called", ylabel="size of the score"
-        )
+        ax.set(xscale="log", xlim=(1, len(sizes)), xlabel="pairs called", ylabel="size of score")
+        ax.xaxis.set_minor_locator(NullLocator())
         ax.set_title(f"size at the threshold {sizes[n_called - 1]:.3g}")
 
     def handles(self) -> list[Patch]:
@@ -444,7 +457,7 @@ def threshold_explorer(
     def redraw() -> None:
         """Show what the controls say."""
         for ax, draw in zip(axes, draws, strict=True):
-            draw(ax, controls["method"].value, controls["called"].value)
+            draw(ax, controls["method"].value, round(controls["called"].value))
 
     return View(figure, controls, redraw)
 
@@ -477,7 +490,7 @@ def threshold_small_multiples(
         As `threshold_explorer`, or so many pairs cannot be called.
     """
     calls = _Calls(scores, truth, areas, known_as, "")
-    n_called = calls.n_known or max(calls.most // 20, 1) if n_called is None else n_called
+    n_called = calls.usual() if n_called is None else n_called
     if not 1 <= n_called <= calls.most:
         raise ValueError(f"n_called must be 1 to {calls.most}, the pairs scored; got {n_called}")
     size = (3.3 * len(calls.scores) + 0.2, 6.4)
@@ -487,7 +500,6 @@ def threshold_small_multiples(
         calls.draw_pairs(above, method, n_called)
         draw = calls.draw_sizes if calls.truth is None else calls.draw_quality
         draw(below, method, n_called)
-        above.set_title(above.get_title().replace(": ", "\n", 1))
         above.tick_params(labelsize="x-small")
     figure.legend(handles=calls.handles(), loc="outside lower center", ncols=3, handlelength=1)
     return figure
@@ -513,19 +525,20 @@ def _count_controls(shown: _Counts) -> dict[str, ipywidgets.Widget]:
 
 def _call_controls(calls: _Calls) -> dict[str, ipywidgets.Widget]:
     """Controls for a method and a number of pairs."""
-    choices = calls.choices()
     return {
         "method": ipywidgets.Dropdown(
             options=[(str(name), name) for name in calls.scores],
             description="Method",
             tooltip="Which method gives the scores",
         ),
-        "called": ipywidgets.SelectionSlider(
-            options=choices,
-            value=choices[len(choices) // 2],
+        "called": ipywidgets.FloatLogSlider(
+            value=calls.usual(),
+            min=0,
+            max=np.log10(calls.most),
+            step=0.02,
+            readout_format=".0f",
             description="Pairs called",
             tooltip="How many pairs, from the largest score on, are called synapses",
-            disabled=len(choices) == 1,
         ),
     }
 

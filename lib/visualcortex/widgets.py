@@ -1,6 +1,6 @@
-"""Views to explore in JupyterLab, each with a still picture of the same for the page.
+"""Views to explore, each with a still picture of the same for print.
 
-Both are drawn from the same arrays, so that a page shows what the control shows.
+Both are drawn from the same arrays, so that paper shows what the controls show.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from visualcortex import figures
 from visualcortex.voxels import VoxelGrid, splat_weights, voxelise
@@ -83,7 +84,7 @@ class _Trials:
         line = rates[trial] if self.has_time else rates
         x = (np.arange(len(line)) + 0.5) / (self.frame_rate if self.has_time else 1)
         colour = figures.REAL if name == "recorded" else figures.GENERATED
-        ax.clear()
+        empty_axes(ax)
         if self.has_time:
             band = np.percentile(rates, (10, 90), axis=0)
             ax.fill_between(x, *band, color=figures.CHANCE, alpha=0.3, linewidth=0)
@@ -154,6 +155,7 @@ class _Along:
         self.x = list(x)
         figures.curves(x, lines, xlabel=said, ylabel=unit.replace(" (", "\n("), ax=ax)
         ax.legend(loc="upper left", fontsize="small", labelspacing=0.2)
+        ax.yaxis.label.set_fontsize("small")
         # linear up to 1, since nothing may have been climbed
         ax.set_xscale("symlog", linthresh=1)
         ax.set_xticks(x, [f"{value:g}" for value in x])
@@ -229,7 +231,7 @@ def activity_explorer(
             line = trials.draw_rate(below, name, *chosen)
             above.set_title(_said_of_trial(name, line, *chosen[:2], has_time=trials.has_time))
             below.set_ylim(0, trials.greatest_rate(condition, chosen[2]))
-        rates[0].set_ylabel("share")
+        rates[0].set_ylabel("share\nactive")
         rates[1].tick_params(labelleft=False)
 
     hidden = [name for name, wanted in _wanted(trials).items() if not wanted]
@@ -314,9 +316,10 @@ def voxel_explorer(
 ) -> View:
     """Choose a picture, a size of voxel, a kernel and a plane; see the map of the response to it.
 
-    All maps are made at once, and then only shown: pass some tens of pictures, not thousands. The
-    colours have one scale for all pictures and planes, and another for each size and kernel,
-    since means of more neurons vary less.
+    The Gaussian has a standard deviation of half a voxel. All maps are made at once, and then
+    only shown: pass some tens of pictures, not thousands. The colours have one scale for all
+    pictures and planes, and another for each size and kernel, since means of more neurons vary
+    less.
 
     Parameters
     ----------
@@ -359,7 +362,7 @@ def voxel_explorer(
     _draw_picture(axes["picture"], pictures, 0)
     _draw_map(axes["map"], maps[sizes_um[0], "bin"], 0, 0, positions, quantity)
     # as wide for every scale, since the place of everything is settled once
-    axes["map"].images[0].colorbar.ax.yaxis.set_major_formatter("{x:+.2f}")
+    axes["map"].images[0].colorbar.formatter = StrMethodFormatter("{x:+.2f}")
     mark = None if scores is None else _draw_scores(axes["scores"], scores, sizes_um)
 
     def redraw() -> None:
@@ -445,8 +448,8 @@ def synthesis_explorer(
     """Choose a neuron, a norm and a number of steps; see the image and the responses on the way.
 
     The greys of an image are symmetric about 0, with one scale for all steps of the same neuron
-    and norm, which the bar below tells; the axis of the responses is the same for all norms of a
-    neuron.
+    and norm, which the bar below tells. Responses along norms have one axis for each neuron,
+    responses along steps one for each norm.
 
     Parameters
     ----------
@@ -497,8 +500,8 @@ def synthesis_explorer(
         axes["image"].set_title(ascents.name(*chosen))
         by_norm.show(ascents.at(neuron, whole, step), norm)
         by_step.show(ascents.at(neuron, norm, whole), step)
-        for ax in (axes["norm"], axes["step"]):
-            ax.set_ylim(*_ends([values[neuron] for values in ascents.responses.values()]))
+        axes["norm"].set_ylim(*_ends(list(ascents.at(neuron, whole, whole).values())))
+        axes["step"].set_ylim(*_ends(list(ascents.at(neuron, norm, whole).values())))
         axes["norm"].set_title(", ".join(ascents.said(*chosen)), fontsize="small")
 
     return View(figure, controls, redraw)
@@ -703,7 +706,8 @@ def _voxel_maps(
     for size in sizes_um:
         grid = VoxelGrid.covering(positions, (size, size, depth_um))
         for kernel in KERNELS:
-            weights = splat_weights(positions, grid, kernel=kernel)
+            width = np.divide(grid.spacing_um, 2) if kernel == "gaussian" else None
+            weights = splat_weights(positions, grid, kernel=kernel, width_um=width)
             filled = (np.diff(weights.matrix.indptr) > 0).reshape(grid.shape)
             values = voxelise(responses, weights)
             limit = float(np.quantile(np.abs(values[:, filled]), 0.995)) or 1.0
@@ -784,7 +788,8 @@ def _draw_scores(
         value, low, high = curves[kernel][list(sizes_um).index(size)]
         ruler.set_xdata([size] * 2)
         ring.set_data([size], [value])
-        ax.set_title(f"{value:.3f} (95 % interval {low:.3f} to {high:.3f})", fontsize="small")
+        interval = f"(95 % interval {low:.3f} to {high:.3f})"
+        ax.set_title(f"{scores.quantity}: {value:.3f}\n{interval}", fontsize="small")
 
     return mark
 
@@ -873,6 +878,13 @@ def _pair(*, width: float = 8.2, sharey: bool = True) -> tuple[Figure, list[Axes
     figure = Figure(figsize=(width, 3.3), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
     return figure, list(figure.subplots(1, 2, sharey=sharey))
+
+
+def empty_axes(*axes: Axes) -> None:
+    """Take lines and areas off axes, and leave the rest, which takes long to make anew."""
+    for ax in axes:
+        for artist in (*ax.lines, *ax.collections):
+            artist.remove()
 
 
 def _rasters_above_rates() -> tuple[Figure, np.ndarray]:
