@@ -168,9 +168,10 @@ def _move(view: View, values: Mapping[str, object]) -> None:
         for name, value in values.items():
             view.controls[name].value = value
         view.redraw()
-    refused = {k: v for k, v in values.items() if view.controls[k].value != v}
-    if refused:
-        raise BookError(f"the view does not admit {refused} beside {dict(values)}.")
+        refused = {k: v for k, v in values.items() if view.controls[k].value != v}
+        if not refused:
+            return
+    raise BookError(f"the view does not admit {refused} beside {dict(values)}.")
 
 
 def _titles(figure: matplotlib.figure.Figure) -> str:

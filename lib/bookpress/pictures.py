@@ -30,8 +30,9 @@ def webp(figure: matplotlib.figure.Figure, dpi: float = DPI) -> bytes:
     spread, plain = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
     few = pixels.quantize(COLOURS, spread, dither=plain).convert("RGB")
     off = np.abs(np.asarray(few, dtype=int) - np.asarray(pixels)).max(axis=2)
-    exact = few if np.quantile(off, NEARLY_ALL) <= FARTHEST else pixels
-    return min((_encoded(exact, lossless=True), _encoded(pixels, lossless=False)), key=len)
+    if np.quantile(off, NEARLY_ALL) <= FARTHEST:
+        return _encoded(few, lossless=True)
+    return min((_encoded(pixels, lossless=way) for way in (True, False)), key=len)
 
 
 def _encoded(pixels: Image.Image, *, lossless: bool) -> bytes:
