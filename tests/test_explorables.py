@@ -18,6 +18,7 @@ from ipywidgets import Checkbox, Dropdown, FloatSlider, IntSlider, SelectionSlid
 from PIL import Image
 
 import bookpress
+from bookpress import pictures
 from bookpress.book import BookError
 
 CAPTION = "A band of grey at a height, one for each value of the controls."
@@ -183,6 +184,14 @@ def test_other_controls_offer_all_their_values(on_a_page, control):
 
     made = bookpress.explorable(Other(), {"other": None}, name="explore-00", caption=CAPTION)
     assert len(frames(BeautifulSoup(made.text, "html.parser"))) == 2
+
+
+def test_paper_keeps_its_colour_among_many_others():
+    figure = Figure(figsize=(3, 2), facecolor="#fbf9f4")
+    image = np.linspace(0, 1, 900).reshape(30, 30)
+    figure.add_axes((0.2, 0.2, 0.6, 0.6)).imshow(image, cmap="gray")
+    made = Image.open(io.BytesIO(pictures.webp(figure))).convert("RGB")
+    assert made.getpixel((1, 1)) == (0xFB, 0xF9, 0xF4)
 
 
 class TestCover:

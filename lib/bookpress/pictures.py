@@ -27,12 +27,23 @@ def webp(figure: matplotlib.figure.Figure, dpi: float = DPI) -> bytes:
         pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     finally:
         figure.set_dpi(before)
-    spread, plain = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
-    few = pixels.quantize(COLOURS, spread, dither=plain).convert("RGB")
+    few = _few_colours(pixels)
     off = np.abs(np.asarray(few, dtype=int) - np.asarray(pixels)).max(axis=2)
     if np.quantile(off, NEARLY_ALL) <= FARTHEST:
         return _encoded(few, lossless=True)
     return min((_encoded(pixels, lossless=way) for way in (True, False)), key=len)
+
+
+def _few_colours(pixels: Image.Image) -> Image.Image:
+    """Return the picture in few colours, the paper among them as it is.
+
+    The paper, which the corner shows, would else be seen against the page.
+    """
+    few = pixels.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    place, palette = 3 * few.getpixel((0, 0)), few.getpalette()
+    palette[place : place + 3] = pixels.getpixel((0, 0))
+    few.putpalette(palette)
+    return few.convert("RGB")
 
 
 def _encoded(pixels: Image.Image, *, lossless: bool) -> bytes:
