@@ -29,6 +29,10 @@
 # - to ask which layer is most like the recording, in four ways, and whether they agree;
 # - to train, combine and tune networks without ever touching the test pictures.
 #
+# **You need** linear regression, correlation and the idea of {term}`cross-validation`; to read numpy, and a little
+# PyTorch where networks learn from the sites. No other chapter comes first;
+# [chapter 03b](03b_it_geometry.ipynb) goes on where single sites cannot be compared.
+#
 # **Time to run:** about two and a half minutes on two processor cores. No download.
 
 # %% [markdown]
@@ -171,10 +175,15 @@ assert 0 <= samples.min() <= samples.max() <= 1, "luminance from black to white"
 # %% [markdown]
 # ### How well could any model do?
 #
+# ```{margin}
+# Why a square root: a perfect model correlates with the *means*, which are still noisy, and not with what they
+# would be after endless repeats.
+# ```
+#
 # Let $\rho$ be the share of the variance of a site's mean response that is due to the picture. A perfect
 # model explains the share $\rho$ of the variance, and correlates with the means by $\sqrt{\rho}$: that is
-# the *noise ceiling*. The repeats tell it: correlate the mean of one half of them with that of the other,
-# and correct by the Spearman–Brown formula, $2r / (1 + r)$, for the means of all. Brain-Score divides
+# the {term}`noise ceiling`. The repeats tell it: correlate the mean of one half of them with that of the other,
+# and correct by the {term}`Spearman-Brown formula`, $2r / (1 + r)$, for the means of all. Brain-Score divides
 # $r^2$ by $\rho$ {cite}`schrimpf2018`, which is the explained variance over its ceiling for a prediction
 # on the right scale.
 
@@ -228,7 +237,7 @@ run.record(
 #
 # ### A network that names objects
 #
-# *Task-driven* models never see a neuron: a network is trained to name objects, and its layers are offered
+# {term}`Task-driven models <task-driven model>` never see a neuron: a network is trained to name objects, and its layers are offered
 # to a linear readout. By default a small residual network {cite}`he2016` is trained here, on other pictures
 # of the same objects; with `backbone="microsoft/resnet-50"`, the published one, trained on ImageNet, takes
 # its place. Networks of the same form with random weights are the control.
@@ -290,6 +299,11 @@ pixels = luminance[joined]
 # %% [markdown]
 # ### Pixels, and a model of V1
 #
+# ```{margin}
+# The same filters, another use: [chapter 01](01_mouse_decoding.ipynb) names the category of a picture from their
+# energy, beside neurons of the mouse that do so.
+# ```
+#
 # The floor that a deep network has to beat: the pixels themselves, their leading principal components, and
 # the energy of Gabor filters, the textbook model of primary visual cortex.
 
@@ -304,10 +318,15 @@ coarse = blocks.mean(axis=(2, 4)).reshape(len(grey), -1)
 # %% [markdown]
 # ### Readouts
 #
-# *Ridge regression* with a penalty for every site, chosen inside the training folds by leaving one picture
-# out; *partial least squares* with a fixed number of components, the protocol of Brain-Score
+# ```{margin}
+# The same regression, turned round: in [chapter 04](04_neuropixels_stgat.ipynb) `MultiTargetRidge` draws the picture
+# from the neurons.
+# ```
+#
+# {term}`Ridge regression` with a penalty for every site, chosen inside the training folds by leaving one picture
+# out; {term}`partial least squares` with a fixed number of components, the protocol of Brain-Score
 # {cite}`schrimpf2018`. Principal components are fitted inside the training folds too. The outer folds give
-# every picture a prediction by a model that has not seen it: *nested* cross-validation.
+# every picture a prediction by a model that has not seen it: {term}`nested cross-validation`.
 
 # %%
 ridge = MultiTargetRidge(np.logspace(0, 6, 7), folds=None, device=device)
@@ -339,6 +358,10 @@ by_random = {name: [nested(one[name]) for one in random] for name in layers}
 by_pls = {name: nested(x, pls) for name, x in trained.items()}
 
 # %% [markdown]
+# ```{margin}
+# With $n$ permutations the smallest $p$ there can be is $1/(n + 1)$: a {term}`permutation test` never says that
+# something is impossible.
+# ```
 # If features and responses did not belong to the same pictures, predictions would be no better than after
 # a permutation of the pictures. A test of that is the first thing to look at, before any score.
 
@@ -490,6 +513,11 @@ run.quote(
 
 # %% [markdown]
 # ### Do other measures agree?
+#
+# ```{margin}
+# [Chapter 03b](03b_it_geometry.ipynb) is about `compare_rdms` alone: with recordings that share no neuron, nothing
+# else is left.
+# ```
 #
 # Predictivity is one way to ask which layer is most like the recording. *Representational similarity*
 # compares which pictures are alike, without fitting anything {cite}`kriegeskorte2008`; *centred kernel
@@ -1084,10 +1112,13 @@ assert wrong_company > 0.01, "in training mode a picture depends on its company"
 #
 # ## Explore
 #
-# With the notebook open, choose a site and a layer, and see what the readout predicts of it, picture by
-# picture.
+# Choose a site and a layer: the curves show what each layer explains of the site, below its ceiling in green, and
+# beside them is every test picture, as the layer predicts it and as it was recorded. Go through the layers of one
+# site and watch the cloud draw together towards the dashed line, and the pictures on the left become those on the
+# right. Then stay at a layer and change the site: does every site have the same best layer? On the page there are
+# six sites, from the least to the most reliable, on pictures drawn when it was made; with the notebook open, all.
 
-# %% tags=["remove-output"]
+# %%
 from visualcortex.layer_widgets import layer_explorer, layer_small_multiples
 
 
@@ -1101,13 +1132,39 @@ site_curves = {
     "random": each_site([by_random[n][0] for n in layers]),
 }
 shown_there = (site_curves, list(layers), reliability)
-layer_explorer(
+view = layer_explorer(
     *shown_there, np.stack([tested(x) for x in trained.values()]), mean[test],
     images=small[test], categories=category[test],
 )
 
 # %% [markdown]
-# For readers without a kernel, six of the sites:
+# What each picture shows is said in words too, for those who do not see it.
+
+# %%
+def in_words(values: dict[str, object]) -> str:
+    """What one picture of the view shows."""
+    site, layer = values["place"], values["layer"]
+    with_it, without = (line[layer, site] for line in site_curves.values())
+    return (
+        f"Of the variance of site {site}, {reliability[site]:.2f} could be explained. "
+        f"The trained network explains {with_it:.2f} at {order[layer]}, a random one "
+        f"{without:.2f}."
+    )
+
+
+six = np.argsort(reliability)[np.linspace(0, n_sites - 1, 6).round().astype(int)]
+view.controls["place"].value = int(six[3])
+bookpress.explorable(
+    view, over={"place": six.tolist(), "layer": None}, describe=in_words,
+    name="explore-03a",
+    caption="Left: what each layer explains of the variance of one site, in nested "
+    "cross-validation, and the ceiling; a ring at the layer chosen; grey: medians over "
+    "sites. Right: test pictures, a mark each, predicted from that layer and recorded. "
+    "Below: pictures with the highest responses, predicted and recorded.",
+)
+
+# %% [markdown]
+# In print, the curves of the six sites:
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Explained variance of six sites, from the least to the most reliable, layer by layer in the trained and in a random network, in nested cross-validation, with the reliability of the site as its ceiling.", "name": "fig-03a-explore"}, "image": {"alt": "Six small panels with two lines each below a green line."}}
 layer_small_multiples(*shown_there)
@@ -1116,10 +1173,61 @@ plt.show()
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
 assert np.median(site_curves["trained"].max(axis=0) - reliability) < 0, "below the ceiling"
 
+# %% tags=["remove-cell"]
+from matplotlib.figure import Figure
+
+figure = Figure(figsize=(4, 3), layout="constrained")
+ax, along = figure.subplots(), np.arange(len(layers))
+ax.axhspan(1, 1.1, color=figures.EMPTY, alpha=0.6, linewidth=0)
+ax.axhline(1, color=figures.CEILING, linewidth=3)
+for name, colour, mark in (("random", figures.CHANCE, "s"), ("trained", figures.REAL, "o")):
+    value, low, high = np.array([curve[name][n] for n in layers]).T
+    ax.fill_between(along, low, high, color=colour, alpha=0.22, linewidth=0)
+    ax.plot(along, value, color=colour, marker=mark, linewidth=3, markersize=9)
+    at, side = (high[-1] + 0.04, "bottom") if name == "trained" else (low[-1] - 0.04, "top")
+    ax.text(along[-1], at, name, color=colour, fontsize=15, ha="right", va=side)
+ax.text(0, 0.97, "ceiling", color=figures.CEILING, fontsize=15, va="top")
+bottom = min(i.low for name in ("random", "trained") for i in curve[name].values())
+ax.set(ylim=(bottom - 0.16, 1.1), xlim=(-0.25, len(layers) - 0.75))
+ax.set_axis_off()
+bookpress.cover(
+    figure,
+    alt="What the layers of two networks explain of the answers of neurons: a trained network "
+    "comes nearer to the green ceiling and does not reach it; a random one stays below.",
+)
+
 # %% [markdown]
 # ## Exercises
 #
-# ```{exercise} How many pictures are enough
+# ```{exercise} Warm-up: a ceiling from fewer repeats
+# :label: ex-03a-repeats
+# Estimate the reliability from the first four repeats of each picture, then from more. The recording is the same: why
+# does its ceiling rise? Compare with the Spearman–Brown formula, which foretells it from four.
+# ```
+#
+# ```{solution-start} ex-03a-repeats
+# :class: dropdown
+# The reliability is that of the *mean*, and a mean of more repeats has less noise. It is a property of how long was
+# recorded as much as of the neuron.
+# ```
+
+# %%
+few = None
+for n in sorted({min(n, repeats.shape[1]) for n in (4, 8, 16, repeats.shape[1])}):
+    if n < 2:
+        print("This recording has no repeats: its ceiling had to be assumed.")
+        continue
+    found = prediction.split_half_reliability(repeats[teach][:, :n], rng=rng)
+    few = few or (n, np.median(found))
+    more = n / few[0]
+    foretold = more * few[1] / (1 + (more - 1) * few[1])
+    print(f"{n:3} repeats {np.median(found):.3f}   foretold {foretold:.3f}")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Core: how many pictures are enough
 # :label: ex-03a-pictures
 # Fit the readout of the best layer to a quarter, a half and all of the training pictures. Does the score on
 # validation pictures still rise at the end? What does that say of the ceiling of *linear* readouts?
@@ -1142,7 +1250,7 @@ for part in (4, 2, 1):
 # ```{solution-end}
 # ```
 #
-# ```{exercise} Components or a penalty
+# ```{exercise} Core: components or a penalty
 # :label: ex-03a-components
 # Partial least squares was given a fixed number of components. Try fewer and more on validation pictures.
 # Which does best, and what does the protocol of Brain-Score trade for not having to choose?
@@ -1165,7 +1273,7 @@ for n in (5, 25, 100):
 # ```{solution-end}
 # ```
 #
-# ```{exercise} Two networks side by side
+# ```{exercise} Core: two layers side by side
 # :label: ex-03a-both
 # Offer the readout the best layer and the layer after it together. Does it explain more than either, and if
 # so, does that mean that the sites read both?
@@ -1189,18 +1297,81 @@ for name, x in ((best_layer, trained[best_layer]), (after, trained[after]), ("bo
 # ```{solution-end}
 # ```
 #
-# ```{exercise} Another recording
+# ```{exercise} Stretch: a ceiling that is too low
+# :label: ex-03a-drift
+# The ceiling takes for granted that noise in one repeat says nothing of the next. Add a slow drift to the repeats, the same
+# for neighbours in time, and estimate the ceiling in two ways: from random halves, and from the first half of
+# the repeats against the second. Which one would warn you? What would a drift do to pictures whose repeats follow each other?
+# ```
+#
+# ```{solution-start} ex-03a-drift
+# :class: dropdown
+# A drift that all pictures go through alike adds nothing that differs between pictures. Where each picture has its *own*
+# drift, as when its repeats follow each other, random halves share it and take it for signal: the ceiling rises,
+# though no model could explain more. The first half against the second shares less of it, and falls behind: a gap between
+# the two is the warning.
+# ```
+
+# %%
+kept = min(repeats.shape[1], 20) // 2 * 2
+if kept >= 4:
+    some = teach[:600]
+    noise = rng.standard_normal((len(some), kept, n_sites)).cumsum(axis=1) / np.sqrt(kept)
+    for name, drift in (("as it is", 0 * noise), ("own drift", noise)):
+        shaky = repeats[some][:, :kept] + drift
+        halves = [np.nanmean(part, axis=1) for part in np.split(shaky, 2, axis=1)]
+        r = np.nan_to_num(prediction.pearson(*halves))
+        at_random = np.median(prediction.split_half_reliability(shaky, rng=rng))
+        print(f"{name}: random {at_random:.3f}, in time {np.median(2 * r / (1 + r)):.3f}")
+else:
+    print("This recording has too few repeats to tell a drift from a picture.")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Stretch: another recording
 # :label: ex-03a-real
 # With the public recordings of Majaj and others in your data folder, re-run the chapter with the network
 # that was trained on ImageNet. Which layer is best for area V4, which for inferior temporal cortex?
 # ```
 #
-# ```{solution} ex-03a-real
+# ```{solution-start} ex-03a-real
 # :class: dropdown
 # `make run CH=03a ARGS="-f notebooks/params/majaj2015_public.yaml"`, once as it is and once with
 # `-p region V4`; the page [Data](data.ipynb) says where the files are. Later layers are expected to win for
-# the later area.
+# the later area. The line to compare between the two runs:
 # ```
+
+# %%
+above = {n: f"{i.value - flat['pixels'].value:+.3f}" for n, i in curve["trained"].items()}
+print(f"{dataset}: best at {best_layer}; above pixels {above}")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ## What would falsify it
+#
+# - *Naming objects teaches what the sites tell.* The best layer of the trained network explains {glue:text}`peak_value:.3f`
+#   of what can be explained, random networks {glue:text}`peak_random_value:.3f` at most (interval up to
+#   {glue:text}`peak_random_high:.3f`), pixels {glue:text}`ridge_pixels:.3f`. If the interval of the random networks reached that
+#   of the trained one, the claim would be lost. Give the trained network nothing to learn from, `-p n_passes 1 -p n_pictures 128`,
+#   and the gap should close; with `-f notebooks/params/majaj2015_public.yaml`, and there alone, it is put to recorded neurons.
+# - *The ceiling is one.* It is {glue:text}`reliability:.3f` of the variance. An honest model above it, a
+#   {glue:text}`test_combined:.3f` that grew beyond one, would show it too low; halves of the repeats in the order of time that
+#   agree less than random halves would show it too high (the exercise on drift shows how that comes about).
+# - *The layer that reads best is the layer that is read.* Ridge regression names *{glue:text}`best_layer`*, the truth is
+#   *{glue:text}`true_layer`*, and the lead over the next is {glue:text}`lead:.3f` (95 % interval {glue:text}`lead_low:.3f` to
+#   {glue:text}`lead_high:.3f`). Change `seed`: another best layer in more than a few seeds, or an interval that holds zero, and
+#   the inference would fail even here, where a network of the same form was read. The likeness measures fail it already: they
+#   name *{glue:text}`favourite_RSA`* and *{glue:text}`favourite_CKA`*.
+# - *Pictures and responses are in one order.* Shift the rows of `mean` by one, after the data are loaded. If
+#   {glue:text}`aligned:.3f` did not fall to {glue:text}`aligned_chance:.0e`, the readouts would live on something else than the
+#   picture, such as slow changes between neighbours.
+# - *What the simulation cannot tell.* Its sites read a network that names the same made-up objects, through a threshold and
+#   nothing more. That {glue:text}`test_trained:.3f` is explained says that the method finds such sites, not that the brain
+#   has any; and a layer that can be read linearly need not be how a neuron computes its answer.
 #
 # ## References
 #

@@ -26,6 +26,9 @@
 # - to score a graph: which pairs, direction, sign, delay, cell type, and how many of its synapses are false;
 # - why the network of the original project, in which nothing is fitted, knows nothing of the wiring.
 #
+# **You need** correlations, conditional probabilities and the idea of a likelihood; to read numpy and pandas. Correlograms
+# are built up slowly in [chapter 04b](04b_neuropixels_graph.ipynb); the words are in the [glossary](../glossary.md).
+#
 # **Time to run:** about two minutes on two processor cores. No download.
 
 # %% [markdown]
@@ -128,7 +131,11 @@ plt.show()
 assert (np.diff(spikes.ends, prepend=0) > 0).all(), "every neuron fires"
 
 # %% [markdown]
-# What does a synapse look like? A correlogram counts how often the second neuron fires so long after the first, and
+# ```{margin}
+# The same function, another use: `cross_correlograms` makes graphs of neurons recorded in six areas, in
+# [chapter 04b](04b_neuropixels_graph.ipynb).
+# ```
+# What does a synapse look like? A {term}`correlogram <cross-correlogram>` counts how often the second neuron fires so long after the first, and
 # is set against what slow common changes explain: its own smooth version.
 
 # %%
@@ -168,6 +175,10 @@ assert peaks[0].max() > 3, "the strongest synapse makes a peak after the spike o
 #
 # ## Model
 #
+# ```{margin}
+# Why a soft threshold: with a hard one, a spike that the model did not expect would have probability nought, and one
+# such spike would rule out any weights.
+# ```
 # A neuron's potential adds up what arrives and forgets it; the higher it is, the likelier a spike ({term}`escape noise`).
 # With the spikes $n_i(t)$ of all neurons in bins of a millisecond, neuron $j$ fires with probability
 #
@@ -255,7 +266,11 @@ run.quote(**agrees)
 #
 # ### Six methods, several networks
 #
-# All methods get the same spikes and give a matrix of scores, `(source, target)`:
+# All methods get the same spikes and give a matrix of scores, `(source, target)`.
+#
+# ```{margin}
+# `PartialCorrelation` and `TransferEntropy` come back in [chapter 06b](06b_calcium_connectivity.ipynb), on calcium.
+# ```
 #
 # - *correlogram peaks*: the largest deviation from the smooth correlogram within nine milliseconds, in standard
 #   deviations {cite}`stark2009`;
@@ -284,6 +299,10 @@ methods = {
 table = compare.score_methods(methods, networks, seed=seed, progress=True)
 
 # %% [markdown]
+# ```{margin}
+# Neurons, not pairs, are resampled where there is one network: the pairs of one neuron share its rate, and are no
+# independent units.
+# ```
 # Settings of all methods were chosen on other simulated networks. Intervals are over networks, which differ in wiring,
 # delays and spikes. Where there is only one network, they are over
 # its neurons, and wider than those of another recording of the same neurons would be.
@@ -358,7 +377,7 @@ run.quote(
 # {glue:text}`auroc_partial_correlation:.3f` by partial correlation and {glue:text}`auroc_transfer_entropy:.3f` by transfer
 # entropy; chance is {glue:text}`auroc_spiking_network_chance:.1f`. Network by network, the spiking network differs from the
 # correlograms by {glue:text}`gap:+.3f` ({glue:text}`gap_low:+.3f` to {glue:text}`gap_high:+.3f`), and is ahead in
-# {glue:text}`gap_n` of {glue:text}`n_seen`. Of pairs that are linked one way it tells the direction in a share of
+# {glue:text}`gap_n` of the {glue:text}`n_seen` networks. Of pairs that are linked one way it tells the direction in a share of
 # {glue:text}`direction_spiking_network:.2f`. The median fit took {glue:text}`cost_network:.1f` seconds, the
 # correlograms {glue:text}`cost_peaks:.0f` milliseconds.
 #
@@ -394,6 +413,10 @@ pd.crosstab(pd.Series(cell_type, name="true"), pd.Series(said, name="fitted"))
 #
 # ### How many are false?
 #
+# ```{margin}
+# *Moved within windows*: the jitter of [chapter 04b](04b_neuropixels_graph.ipynb), drawn here several times, so that every
+# pair gets a probability of its own.
+# ```
 # Without the truth, one has to say which pairs to believe. Two ways: call those whose score is too large for spikes
 # that were moved within windows of a tenth of a second ({term}`jitter`), at a {term}`false discovery rate`; or call those that the
 # model thinks probable.
@@ -437,7 +460,7 @@ run.quote(
 # {glue:text}`false_null:.2f` has no synapse; {glue:text}`found_null:.2f` of all synapses are found. The null only says that
 # timing matters, and timing matters between the targets of one source, and, less, in the direction in which there is no synapse
 # (a share of {glue:text}`turned_null:.2f` of the calls). The model, which has all other neurons in view, is confident of
-# {glue:text}`called_model` pairs: {glue:text}`false_model:.2f` are false, where it expected {glue:text}`expected_model:.2f`, and
+# {glue:text}`called_model` pairs: a share of {glue:text}`false_model:.2f` is false, where it expected {glue:text}`expected_model:.2f`, and
 # {glue:text}`found_model:.2f` of all synapses are among them. Over all networks it expects {glue:text}`expected_over_true:.2f`
 # times as many synapses as there are, and its Brier score is {glue:text}`brier:.3f`, where one who says the density of every
 # pair gets {glue:text}`brier_chance:.3f`.
@@ -489,7 +512,7 @@ run.quote(
 
 # %% [markdown]
 # With {glue:text}`shortest:.2f` minutes the spiking network reaches {glue:text}`auroc_shortest:.2f`, with
-# {glue:text}`longest:.0f` minutes {glue:text}`auroc_longest:.2f`. Who wants weak synapses has to wait, whatever the method.
+# {glue:text}`longest:.0f` minutes {glue:text}`auroc_longest:.2f`. Weak synapses take time, whatever the method.
 #
 # ### Without a teacher
 #
@@ -658,15 +681,31 @@ run.quote(
 #
 # ## Explore
 #
-# With the notebook open, choose a method and how many pairs to call synapses.
+# A score is no answer yet: somebody has to say how many pairs to believe. Choose a method, and how many pairs, from the
+# highest score on, are called synapses. Few calls are nearly all right and miss most; many find nearly all and are mostly
+# wrong. Where on its curve would you stop, if every false synapse cost an experiment? And what do the false calls of
+# different methods have in common? The pictures in the page were made when it was built; with the notebook open, any
+# number of pairs can be called.
 
-# %% tags=["remove-output"]
+# %%
 from visualcortex.wiring_widgets import wiring_explorer, wiring_small_multiples
 
-wiring_explorer(scores, weights, cell_type)
+view = wiring_explorer(scores, weights, cell_type)
+n_synapses = np.count_nonzero(weights)
+numbers = {int(n_synapses * share) for share in (0.125, 0.25, 0.5, 1, 2, 4)}
+most = view.controls["called"].max
+bookpress.explorable(
+    view,
+    over={"method": None, "called": sorted({min(max(n, 1), most) for n in numbers})},
+    name="explore-06",
+    caption="Left: all pairs, a row a source and a column a target. Right: precision "
+    "against recall of all methods. Large dot: the chosen method, with so many pairs "
+    "called; small dots: the others, with as many. Dashed: the share of pairs with a "
+    "synapse, which guessing would have.",
+)
 
 # %% [markdown]
-# For readers without a kernel, all methods, each with as many pairs called as there are synapses:
+# In print, all methods, each with as many pairs called as there are synapses:
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Pairs, a row a source, that are synapses and called so, missed, and falsely called, with as many calls as there are synapses.", "name": "fig-06-explore"}, "image": {"alt": "Six square matrices of dots in three colours, one a method, with bars at the margins for excitatory and inhibitory neurons."}}
 wiring_small_multiples(scores, weights, cell_type)
@@ -675,10 +714,60 @@ plt.show()
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
 assert all(x.shape == weights.shape for x in scores.values()), "one score a pair"
 
+# %% tags=["remove-cell"]
+from matplotlib.figure import Figure
+
+figure = Figure(figsize=(4, 3), layout="constrained")
+ax = figure.subplots()
+angle = 2 * np.pi * np.argsort(np.argsort(inhibitory, kind="stable")) / len(weights)
+place = np.column_stack([np.cos(angle), np.sin(angle)])
+size = np.nan_to_num(np.abs(model.scores_))
+believed = size >= np.sort(size.ravel())[-n_synapses]
+bend = np.linspace(0, 1, 40)[:, None]
+for source, target in np.argwhere((weights != 0) | believed):
+    line = (1 - bend) ** 2 * place[source] + bend**2 * place[target]
+    colour = figures.REAL if inhibitory[source] else figures.GENERATED
+    seen = believed[source, target] and weights[source, target] != 0
+    look = {"color": colour, "alpha": 0.55} if seen else {"color": figures.CHANCE, "alpha": 0.3}
+    ax.plot(*line.T, linewidth=1.1 if seen else 0.7, **look)
+ax.scatter(*place.T, s=26, zorder=3, color=np.where(inhibitory, figures.REAL, figures.GENERATED))
+ax.set(aspect="equal")
+ax.set_axis_off()
+bookpress.cover(figure, alt="Neurons on a circle, joined by curved lines in two colours: the synapses that were found.")
+
 # %% [markdown]
 # ## Exercises
 #
-# ```{exercise} Neurons nobody recorded
+# ```{exercise} Warm-up: a network without synapses
+# :label: ex-06-empty
+# Draw a wiring as always, but make every synapse a million times weaker (`strength=1e-6`): it does nothing. What should
+# every score be then? Change the one setting, and look at AUROC, and at how many synapses the spiking network expects.
+# ```
+#
+# ```{solution-start} ex-06-empty
+# :class: dropdown
+# AUROC scatters about one half, and does so over many seeds: a method that ranked synapses which do nothing would be reading
+# something else, such as rates. The number expected is far below the number drawn, but not nought.
+# ```
+
+# %%
+empty = visualcortex.load(
+    "wired_network", seed=seed, n_neurons=20, duration=180.0, strength=1e-6
+)
+unwired = clone(model).fit(empty.spikes, stop=180.0)
+drawn = empty.truth.weights
+for name, found in {
+    "spiking network": unwired,
+    "correlogram peaks": clone(methods["correlogram peaks"]).fit(empty.spikes),
+}.items():
+    print(f"{name:18} AUROC {connectivity.synapse_auroc(found.scores_, drawn):.2f}")
+print(f"expected {np.nansum(unwired.probabilities_):.1f}, drawn {np.count_nonzero(drawn)}")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Core: neurons nobody recorded
 # :label: ex-06-hidden
 # Show the spiking network half of the neurons. What becomes of AUROC, and which pairs are now falsely called?
 # ```
@@ -700,7 +789,7 @@ print(f"all are seen {connectivity.synapse_auroc(all_seen, half.truth.weights):.
 # ```{solution-end}
 # ```
 #
-# ```{exercise} Spike times that are a little wrong
+# ```{exercise} Core: spike times that are a little wrong
 # :label: ex-06-jitter
 # Move every spike by a normal error with a standard deviation of half, one, two and five milliseconds. When is the direction lost?
 # ```
@@ -721,7 +810,7 @@ for error in (0.0005, 0.001, 0.002, 0.005):
 # ```{solution-end}
 # ```
 #
-# ```{exercise} A null that is too easy
+# ```{exercise} Core: a null that is too easy
 # :label: ex-06-null
 # Call pairs against trains shifted by seconds, in place of jitter: what becomes of the share of false calls if all neurons
 # share slow input?
@@ -748,6 +837,64 @@ print(f"false: {easily.false_share:.2f} of {easily.n_called} calls")
 # %% [markdown]
 # ```{solution-end}
 # ```
+#
+# ```{exercise} Stretch: whose synapse is it?
+# :label: ex-06-why-false
+# Call as many pairs as there are synapses. Which of the *false* calls have a reason in the wiring: a synapse the other way
+# round, a third neuron that drives both, or a way over a third neuron? Compare with all pairs that have no synapse,
+# for correlogram peaks and for the spiking network. Then invent a rule that strikes out false calls of the commonest kind,
+# settle it on one network and score it on another.
+# ```
+#
+# ```{solution-start} ex-06-why-false
+# :class: dropdown
+# Count, for each kind, the share among false calls and among all pairs without a synapse. What is commoner among false
+# calls than among the others is a reason for them. By far the commonest is a synapse the other way round, for either
+# method. A third neuron misleads the correlograms, which look at one pair at a time, and hardly the network, which has
+# all of them in view. The rule is left to you.
+# ```
+
+# %%
+linked = weights != 0
+others = known & ~linked
+reasons = {
+    "turned round": linked.T,
+    "driven by a third": linked.T.astype(int) @ linked > 0,
+    "over a third": linked.astype(int) @ linked > 0,
+}
+for name in ("correlogram peaks", "spiking network"):
+    strength = np.nan_to_num(np.abs(scores[name]))
+    false = others & (strength >= np.sort(strength.ravel())[-n_synapses])
+    print(f"{name}: {false.sum()} false calls")
+    for reason, holds in reasons.items():
+        shares = [holds[part].mean() if part.any() else np.nan for part in (false, others)]
+        print(f"  {reason:18} {shares[0]:.2f} of them, {shares[1]:.2f} of all such pairs")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ## What would falsify it
+#
+# - *Scores read synapses, not rates.* The spiking network has {glue:text}`auroc_spiking_network:.2f`, correlogram peaks
+#   {glue:text}`auroc_correlogram_peaks:.2f`. On a network whose synapses do nothing (the first exercise, over twenty seeds)
+#   the mean of either has to be {glue:text}`auroc_spiking_network_chance:.1f`. An interval that leaves it out would show that
+#   part of the printed values has nothing to do with synapses.
+# - *Probabilities mean what they say.* Of its surest pairs a share of {glue:text}`false_model:.2f` was false, where
+#   {glue:text}`expected_model:.2f` was expected. Raise `shared` to five, set `regime="bursting"`, or run `spycon_tiny`. If the
+#   first number outgrows the second, or {glue:text}`expected_over_true:.2f` moves far from one, calibration is a property of
+#   the default network and not of the method. On so few calls a single error weighs much: read the count,
+#   {glue:text}`called_model`, beside the share.
+# - *The original network accumulates nothing.* It has {glue:text}`defect_original_network:.3f`
+#   ({glue:text}`defect_original_network_low:.3f` to {glue:text}`defect_original_network_high:.3f`). Set `minutes` to sixty.
+#   The fitted network went from {glue:text}`auroc_shortest:.2f` to {glue:text}`auroc_longest:.2f` as the recording grew; if
+#   the original's drift rose with it, there would be evidence in it after all.
+# - *Trains cannot teach a network that runs by itself.* Asked for them it has {glue:text}`auroc_free_trains:.2f`, from one
+#   network and one start. An optimiser, a start or a longer schedule in `FreeRunningNetwork` that brought it near
+#   {glue:text}`auroc_free_trains_ceiling:.2f` would show that the fault was in the training, not in the question.
+# - *What no run of this chapter can show.* Every neuron is seen, no spike is given to the wrong neuron, and synapses neither
+#   tire nor learn. A recording with paired electrodes, in which the probabilities were checked synapse by synapse, could
+#   prove the method wrong for cortex whatever stands here.
 #
 # ## References
 #

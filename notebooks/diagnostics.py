@@ -11,9 +11,13 @@
 # %% [markdown]
 # # Diagnostics
 #
-# What this copy of the book was made with. Compare it with yours when a number differs.
+# This page says what this copy of the book was made with. When you run a chapter and a number
+# differs, compare it with your own copy: first the code, then the packages, then the machine.
 #
-# The code, by the hash of its content:
+# ## Code
+#
+# The state of the code, by hashes of its content. Each chapter has one of its own, which changes
+# with the chapter and with what it uses of the library:
 
 # %% tags=["hide-input"]
 import pandas as pd
@@ -27,7 +31,10 @@ code |= {f"code behind {chapter}": book.code_hash(chapter) for chapter in chapte
 pd.Series(code, name="hash").to_frame()
 
 # %% [markdown]
-# The machine and the device that the chapters chose:
+# ## Machine
+#
+# Sums are taken in another order on another processor or graphics card, so that the last digits of
+# a fit may differ. *Device* is what the chapters chose:
 
 # %% tags=["hide-input"]
 import os
@@ -49,7 +56,9 @@ pd.Series(
 ).to_frame()
 
 # %% [markdown]
-# The packages that the numbers depend on; all others are pinned in `requirements.lock`:
+# ## Packages
+#
+# These are the packages that the numbers depend on most; all are pinned in `requirements.lock`:
 
 # %% tags=["hide-input"]
 from importlib.metadata import PackageNotFoundError, version

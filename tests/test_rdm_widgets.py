@@ -152,7 +152,7 @@ def test_agreements_and_pairs_are_those_of_the_target(shown, explore, method, or
     x, y = pairs(models["b"]), pairs(targets["people"])
     expected = [oracle(pairs(model), y)[0] for model in models.values()]
     assert np.allclose(level.collections[1].get_offsets(), np.c_[expected, [0, 1]])
-    assert level.get_title() == f"agreement {expected[1]:.2f}"
+    assert level.get_title("right") == f"agreement {expected[1]:.2f}"
     assert level.get_xlabel() == f"correlation ({method})"
     assert [text.get_text() for text in level.get_yticklabels()] == ["a", "b"]
     assert not level.patches[0].get_visible()
@@ -173,7 +173,7 @@ KNOWN = {
 def test_intervals_and_ceilings_that_are_given_are_shown(shown, explore):
     explorer, (_, _, level, *_) = explore(*shown, agreement=KNOWN, ceiling={"people": (0.7, 0.8)})
     bars, dots = level.collections
-    assert level.get_title() == "agreement 0.60 (0.55 to 0.70)"
+    assert level.get_title("right") == "agreement 0.60 (0.55 to 0.70)"
     assert np.allclose(bars.get_segments(), [[(-0.2, 0), (0.1, 0)], [(0.55, 1), (0.7, 1)]])
     assert np.allclose(dots.get_offsets(), [(-0.1, 0), (0.6, 1)])
     colours = [to_hex(colour) for colour in dots.get_facecolor()]
@@ -184,7 +184,7 @@ def test_intervals_and_ceilings_that_are_given_are_shown(shown, explore):
     assert before[0] < -0.2
     assert before[1] > 0.8
     controls(explorer)["Target"].value = "monkey"
-    assert level.get_title() == "agreement 0.40 (0.30 to 0.50)"
+    assert level.get_title("right") == "agreement 0.40 (0.30 to 0.50)"
     assert not band.get_visible()
     assert not level.texts[0].get_visible()
     assert level.get_xlim() == before
@@ -239,7 +239,7 @@ def test_the_pictures_most_alike_are_shown_in_their_order(shown, explore):
         others = sorted((value, k) for k, value in enumerate(matrix[PICTURE]) if k != PICTURE)
         rows.append([k for _, k in others[:3]])
         ranks = ranks_by_counting(matrix, order)[PICTURE, rows[-1]]
-        said = [f"{GROUPS[k]}\nrank {r:.2f}" for k, r in zip(rows[-1], ranks, strict=True)]
+        said = [f"{GROUPS[k]}\nrank {r:.3f}" for k, r in zip(rows[-1], ranks, strict=True)]
         assert [t.get_text() for t in ax.get_xticklabels()] == said
         assert ax.get_title() == f"most alike, {name}"
     for ax, row in zip((chosen, *alike), rows, strict=True):

@@ -209,7 +209,7 @@ def layer_explorer(
     -------
     View
         The controls and the figure. It starts at the layer whose median over sites is highest.
-        Without a running kernel it does nothing: `layer_small_multiples` is for the page.
+        `layer_small_multiples` is for print.
 
     Raises
     ------

@@ -125,7 +125,8 @@ class _Agreement:
         """Draw a row a model, the first at the top; what is shown comes with `update`."""
         rows = np.arange(len(self.models))
         ax.axvline(0, color=figures.CHANCE, linewidth=1, linestyle=(0, (4, 3)))
-        ax.axvspan(0, 1, color=figures.CEILING, alpha=0.25, linewidth=0)
+        face = (figures.CEILING, 0.3)
+        ax.axvspan(0, 1, facecolor=face, edgecolor=figures.CEILING, linewidth=1.4)
         ax.hlines(rows, 0, 0, linewidth=2.4)
         ax.scatter(0 * rows, rows, edgecolor=figures.PAPER, linewidth=0.8, zorder=3)
         ax.set_yticks(rows, self.models)
@@ -148,7 +149,7 @@ class _Agreement:
         dots.set(facecolor=colours, sizes=np.where(chosen, 70, 28))
         (k,) = np.flatnonzero(chosen)
         known = f" ({low[k]:.2f} to {high[k]:.2f})" if low[k] < high[k] else ""
-        ax.set_title(f"agreement {values[k]:.2f}{known}")
+        ax.set_title(f"agreement {values[k]:.2f}{known}", loc="right")
         self._update_ceiling(ax, target)
 
     def _update_ceiling(self, ax: Axes, target: str) -> None:
@@ -204,8 +205,7 @@ def rdm_explorer(
     Returns
     -------
     View
-        The controls and the figure. Without a running kernel it does nothing:
-        `rdm_small_multiples` is for the page.
+        The controls and the figure; `rdm_small_multiples` is for print.
 
     Raises
     ------
@@ -483,6 +483,6 @@ def _update_pictures(
         shown = _side_by_side(thumbnails[row])
         ax.images[0].set_data(shown)
         places = (np.arange(len(row)) + 0.5) * shown.shape[1] / len(row) - 0.5
-        said = [r if isinstance(r, str) else f"rank {r:.2f}" for r in below]
+        said = [r if isinstance(r, str) else f"rank {r:.3f}" for r in below]
         ax.set_xticks(places, [f"{labels[k]}\n{r}" for k, r in zip(row, said, strict=True)])
         ax.set_title(title, fontsize="medium", fontweight="normal")

@@ -34,12 +34,13 @@ OUTCOMES = {
     "false": "#cf9a1f",
     "no score": figures.EMPTY,
 }
-# the slider goes up to so many pairs called for each synapse, in so many steps
+# the slider goes up to so many pairs called for each synapse
 MOST_CALLED = 4
-N_STEPS = 100
-# of a recording as it is seen: so many neurons, for so long (s); they fire this often at least
+# of a recording as it is seen: so many neurons, for so long (s), somewhere in the beginning (s),
+# in which they fire this often at least
 N_ROWS = 4
 SHOWN_SECONDS = 4.0
+BEGINNING = 60.0
 FEWEST_SPIKES = 10
 
 
@@ -111,11 +112,10 @@ class _Calls:
         recall, precision = self.point(method, n_called)
         ax.annotate(
             f"by chance {self.chance[method]:.2f}",
-            (1.0, self.chance[method]),
+            (0.01, self.chance[method]),
             xytext=(0, 3),
             textcoords="offset points",
-            ha="right",
-            color=figures.CHANCE,
+            color=figures.INK,
             fontsize="small",
         )
         ax.set(xlim=(0, 1.02), ylim=(0, 1.05))
@@ -236,37 +236,40 @@ class _Seen:
                 f"need the conditions of every axis to show a recording; got {list(conditions)}, "
                 f"without {lacking}. Pass them as conditions."
             )
-        source, others = _partners(recording)
+        self.duration = min(BEGINNING, recording.truth.duration)
+        source, others = _partners(recording, self.duration)
         weights = recording.truth.weights
         self.part, self.conditions = observed(recording, np.array([source, *others])), conditions
         self.names = ["source", *("target" if weights[source, k] else "other" for k in others)]
-        self.start = _busiest(self.part.spikes.of(0), self.part.truth.duration)
+        self.start = _busiest(self.part.spikes.of(0), self.duration)
 
     def draw(self, ax: Axes, name: str, value: float) -> None:
         """Draw what is seen of them at a value of an axis, afresh, the true spikes below."""
         ax.clear()
         axis = self.conditions[name]
-        minutes = self.part.truth.duration / 60
-        # of these neurons, which fire often enough, all are seen; fewer are drawn
+        # all of these neurons are seen in their first minute; fewer are drawn
         condition = replace(axis.base, **{axis.field: value})
         shown = max(round(condition.seen * len(self.names)), 1)
-        seen = observe(self.part, replace(condition, seen=1.0, minutes=minutes))
+        seen = observe(self.part, replace(condition, seen=1.0, minutes=self.duration / 60))
         first, n = (int(x / seen.step) for x in (self.start, SHOWN_SECONDS))
         edges = np.arange(n + 1) * seen.step
-        for row in range(shown):
-            values = seen.activity[first : first + n, row]
-            low, height = values.min(), np.ptp(values) or 1.0
-            level = 0.75 * (values - low) / height - row
-            ax.stairs(level, edges, baseline=None, color=figures.INK, linewidth=1.0)
+        for row in range(len(self.names)):
+            if row < shown:
+                values = seen.activity[first : first + n, row]
+                level = 0.75 * (values - values.min()) / (np.ptp(values) or 1.0) - row
+                style = {"baseline": None, "color": figures.INK, "linewidth": 1.0}
+                ax.stairs(level, edges[: len(level) + 1], **style)
             times = self.part.spikes.of(row) - first * seen.step
             times = times[(times >= 0) & (times <= edges[-1])]
-            ax.vlines(times, -row - 0.17, -row - 0.04, color=figures.REAL, linewidth=1.0)
+            colour = figures.REAL if row < shown else figures.CHANCE
+            ax.vlines(times, -row - 0.17, -row - 0.04, color=colour, linewidth=1.0)
         ax.set(xlim=(0, SHOWN_SECONDS), ylim=(-len(self.names) + 0.7, 0.85), xlabel="time (s)")
-        ax.set_yticks(-np.arange(shown) + 0.3, self.names[:shown])
+        names = [*self.names[:shown], *["unseen"] * (len(self.names) - shown)]
+        ax.set_yticks(-np.arange(len(names)) + 0.3, names)
         ax.tick_params(axis="y", length=0)
-        what = "spikes in bins" if condition.decay is None else "calcium"
-        rate = f"{1 / seen.step:.0f} {'bins' if condition.decay is None else 'frames'} a second"
-        ax.set_title(f"{what}, {rate}; below, the true spikes")
+        what = "Spikes in bins," if condition.decay is None else "Calcium,"
+        rate = f"{1 / seen.step:.0f} a second, of {condition.minutes:g} minutes"
+        ax.set_title(f"{what} {rate}; below each, its true spikes")
 
 
 def wiring_explorer(
@@ -474,7 +477,6 @@ def cliff_small_multiples(
 
 def _call_controls(calls: _Calls) -> dict[str, ipywidgets.Widget]:
     """Controls for a method and a number of pairs."""
-    step = max(calls.most // N_STEPS, 1)
     return {
         "method": ipywidgets.Dropdown(
             options=[(str(name), name) for name in calls.scores],
@@ -484,7 +486,6 @@ def _call_controls(calls: _Calls) -> dict[str, ipywidgets.Widget]:
         "called": ipywidgets.IntSlider(
             value=calls.n_synapses,
             max=calls.most,
-            step=step,
             description="Pairs called",
             tooltip="How many pairs, from the largest score on, are called synapses",
         ),
@@ -545,13 +546,13 @@ def _cliff_handles(cliff: _Cliff) -> list[Line2D]:
     ]
 
 
-def _partners(recording: SpikeTrains) -> tuple[int, np.ndarray]:
+def _partners(recording: SpikeTrains, duration: float) -> tuple[int, np.ndarray]:
     """Source of the strongest excitatory synapse, and the neurons that it drives most."""
-    firing = recording.spikes.n_spikes >= FEWEST_SPIKES
+    firing = recording.spikes.between(0.0, duration).n_spikes >= FEWEST_SPIKES
     if firing.sum() < N_ROWS:
         raise ValueError(
-            f"recording must have {N_ROWS} neurons with {FEWEST_SPIKES} spikes or more; got "
-            f"{firing.sum()}. Show a longer one."
+            f"recording must have {N_ROWS} neurons with {FEWEST_SPIKES} spikes or more in its "
+            f"first {duration:g} s; got {firing.sum()}. Show one that fires more."
         )
     weights = np.where(np.outer(firing, firing), recording.truth.weights, -np.inf)
     np.fill_diagonal(weights, -np.inf)
