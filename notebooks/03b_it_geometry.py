@@ -526,8 +526,8 @@ assert naive.mean() > proper.high, "copies flatter"
 # Choose a model, and what it is held against: their matrices stand beside each other, with every pair of
 # pictures as a point below, and their agreement among that of all models. Two things to try. Step through the
 # models from the top: do blocks of categories come up in the matrix before the agreement rises, or with it? Then
-# go from the monkey to people and watch where the green band, the noise ceiling, begins. On the page, two
-# pictures can be chosen, whose nearest neighbours are shown; with the notebook open, any.
+# go from the monkey to people and watch where the green band, the noise ceiling, begins. With the notebook open,
+# any picture can be chosen, whose nearest neighbours are shown; on the page it is one of the first category.
 
 # %%
 from visualcortex.rdm_widgets import rdm_explorer, rdm_small_multiples
@@ -551,15 +551,13 @@ def in_words(values: dict[str, object]) -> str:
 
 
 # %% [markdown]
-# The picture is one of the first category, or of the last.
+# The page begins with the best model.
 
 # %%
 view.controls["model"].value = best["monkey"]
 view.controls["picture"].value = int(order[2])
 bookpress.explorable(
-    view,
-    over={"model": None, "target": None, "picture": [int(order[2]), int(order[-3])]},
-    name="explore-03b",
+    view, over={"model": None, "target": None}, name="explore-03b",
     caption="Above: ranks of the dissimilarities of a model and of a target, and the "
     "agreement of all models with the target, that of the chosen one in orange, with "
     "intervals over pictures; for people the mean over them. Below: the dissimilarities "

@@ -589,10 +589,26 @@ run.quote(firing_types=firing.cells.value, look_types=looks.cells.value)
 # %%
 from visualcortex.wiring_widgets import cliff_explorer, cliff_small_multiples
 
+labels = {
+    "bin rate, Hz": "bins of exact spikes (Hz)",
+    "frame rate, Hz": "frames of calcium (Hz)",
+    "indicator decay, s": "decay of the indicator (s)",
+    "noise, spikes in a second of light": "noise (spikes in a second of light)",
+    "jitter, s": "error of spike times (s)",
+    "minutes": "minutes of calcium",
+    "minutes, spikes": "minutes of spikes",
+    "share seen": "share of neurons seen",
+}
 best = float(at["bin rate, Hz"].iloc[-1])  # whole recordings, spikes in the finest bins
-view = cliff_explorer(quality, simulated[0], ceiling=best)
+view = cliff_explorer(quality, simulated[0], labels=labels, ceiling=best)
+
+# %% [markdown]
+# It begins with calcium at ten frames a second, as in the original recording.
+
+# %%
 places = [place for _, place in view.controls["value"].options]
 four = np.unique(np.linspace(0, places[-1], 4).round().astype(int)).tolist()
+view.controls["axis"].value, view.controls["value"].value = "frame rate, Hz", four[1]
 bookpress.explorable(
     view,
     over={"axis": None, "value": four},
@@ -772,10 +788,10 @@ for name, (condition, changed) in plans.items():
 #   of Data, the setting `shared=2.0`, and the first number should fall further than the second. How far it falls says how
 #   much independence carries: if hardly at all, the low {glue:text}`original_shared:.2f` must come from the neurons not
 #   seen and their weaker synapses, and not from shared input.
-# - *One number a trial holds next to nothing.* {glue:text}`original_trial:.2f` ({glue:text}`original_trial_low:.2f` to
-#   {glue:text}`original_trial_high:.2f`) is meant as an upper bound for the original. One recording of cortex at ten
-#   frames a second, in which synapses were tested afterwards with electrodes or traced in an electron microscope, and ranked
-#   better than {glue:text}`original_shared:.2f`, would break the bound.
+# - *The original's recording holds little.* {glue:text}`original_shared:.2f` for its frames, and
+#   {glue:text}`original_trial:.2f` ({glue:text}`original_trial_low:.2f` to {glue:text}`original_trial_high:.2f`) for one
+#   number a trial, are meant as upper bounds. One recording of cortex at ten frames a second, in which synapses were tested
+#   afterwards with electrodes or traced in an electron microscope, and ranked better than that, would break the bound.
 # - *What repeats need not be a synapse.* Pairs without a synapse repeat at {glue:text}`repeats_unlinked:.2f`. Set `shared` to
 #   nought for the larger network, and see all its neurons: if they still repeated as well, and above what is shifted
 #   ({glue:text}`repeats_unlinked_chance:.2f`), hidden neurons and shared input would not be the reason.

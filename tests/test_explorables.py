@@ -11,6 +11,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 pytest.importorskip("ipywidgets", reason="needs the press")
 from bs4 import BeautifulSoup
@@ -186,12 +187,27 @@ def test_other_controls_offer_all_their_values(on_a_page, control):
     assert len(frames(BeautifulSoup(made.text, "html.parser"))) == 2
 
 
-def test_paper_keeps_its_colour_among_many_others():
+def test_paper_and_patches_keep_their_colours_among_many_others():
+    patches = {"#fbf9f4": (1, 1), "#b9821b": (25, 25), "#d1562a": (25, 65), "#dcefe8": (25, 105)}
     figure = Figure(figsize=(3, 2), facecolor="#fbf9f4")
-    image = np.linspace(0, 1, 900).reshape(30, 30)
-    figure.add_axes((0.2, 0.2, 0.6, 0.6)).imshow(image, cmap="gray")
+    shades = np.linspace(0, 1, 900).reshape(30, 30)
+    figure.add_axes((0.3, 0.1, 0.6, 0.5)).imshow(shades, cmap="viridis")
+    for colour, (x, y) in patches.items():
+        place = ((x - 10) / 360, 1 - (y + 10) / 240)
+        figure.patches.append(Rectangle(place, 20 / 360, 20 / 240, color=colour, lw=0))
+        figure.patches[-1].set_transform(figure.transFigure)
     made = Image.open(io.BytesIO(pictures.webp(figure))).convert("RGB")
-    assert made.getpixel((1, 1)) == (0xFB, 0xF9, 0xF4)
+    assert len(made.getcolors(100_000)) <= pictures.COMMONEST + pictures.COLOURS
+    for colour, place in patches.items():
+        assert "#{:02x}{:02x}{:02x}".format(*made.getpixel(place)) == colour
+
+
+def test_a_picture_of_all_colours_is_not_put_into_few():
+    shown = np.random.default_rng(0).random((60, 60, 3))
+    figure = Figure(figsize=(1, 1))
+    figure.add_axes((0, 0, 1, 1)).imshow(shown)
+    made = Image.open(io.BytesIO(pictures.webp(figure))).convert("RGB")
+    assert len(made.getcolors(100_000)) > 1000
 
 
 class TestCover:

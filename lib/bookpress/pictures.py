@@ -14,8 +14,9 @@ from PIL import Image
 # since a view has tens of pictures.
 DPI = 120
 QUALITY = 75
-# Line drawings have few colours: so many are kept if nearly no pixel differs by more than this.
-COLOURS, FARTHEST, NEARLY_ALL = 40, 24, 0.995
+# Line drawings have few colours. The commonest stay as they are, and so many more stand for the
+# others, if none is then farther from its own than this.
+COMMONEST, COLOURS, FARTHEST = 24, 40, 32
 
 
 def webp(figure: matplotlib.figure.Figure, dpi: float = DPI) -> bytes:
@@ -28,22 +29,27 @@ def webp(figure: matplotlib.figure.Figure, dpi: float = DPI) -> bytes:
     finally:
         figure.set_dpi(before)
     few = _few_colours(pixels)
-    off = np.abs(np.asarray(few, dtype=int) - np.asarray(pixels)).max(axis=2)
-    if np.quantile(off, NEARLY_ALL) <= FARTHEST:
+    if few is not None:
         return _encoded(few, lossless=True)
     return min((_encoded(pixels, lossless=way) for way in (True, False)), key=len)
 
 
-def _few_colours(pixels: Image.Image) -> Image.Image:
-    """Return the picture in few colours, the paper among them as it is.
+def _few_colours(pixels: Image.Image) -> Image.Image | None:
+    """Return the picture in few colours; None if that could be seen.
 
-    The paper, which the corner shows, would else be seen against the page.
+    Paper, bands and the patches of a legend keep their colours, by which they are known.
     """
-    few = pixels.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    place, palette = 3 * few.getpixel((0, 0)), few.getpalette()
-    palette[place : place + 3] = pixels.getpixel((0, 0))
-    few.putpalette(palette)
-    return few.convert("RGB")
+    spread = pixels.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    colours, places, counts = np.unique(
+        np.asarray(pixels).reshape(-1, 3), axis=0, return_inverse=True, return_counts=True
+    )
+    commonest = colours[np.argsort(counts)[: -COMMONEST - 1 : -1]]
+    palette = np.concatenate([commonest, np.reshape(spread.getpalette(), (-1, 3))]).astype(int)
+    off = np.abs(colours[:, None].astype(int) - palette).max(axis=2)  # (colour, of the palette)
+    if off.min(axis=1).max() > FARTHEST:
+        return None
+    nearest = palette[off.argmin(axis=1)].astype(np.uint8)
+    return Image.fromarray(nearest[places].reshape(*pixels.size[::-1], 3))
 
 
 def _encoded(pixels: Image.Image, *, lossless: bool) -> bytes:
