@@ -1152,10 +1152,10 @@ def in_words(values: dict[str, object]) -> str:
     )
 
 
-six = np.argsort(reliability)[np.linspace(0, n_sites - 1, 6).round().astype(int)]
-view.controls["place"].value = int(six[3])
+four = np.argsort(reliability)[np.linspace(0, n_sites - 1, 4).round().astype(int)]
+view.controls["place"].value = int(four[2])
 bookpress.explorable(
-    view, over={"place": six.tolist(), "layer": None}, describe=in_words,
+    view, over={"place": four.tolist(), "layer": None}, describe=in_words,
     name="explore-03a",
     caption="Left: what each layer explains of the variance of one site, in nested "
     "cross-validation, and the ceiling; a ring at the layer chosen; grey: medians over "
