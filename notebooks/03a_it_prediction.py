@@ -1116,7 +1116,7 @@ assert wrong_company > 0.01, "in training mode a picture depends on its company"
 # beside them is every test picture, as the layer predicts it and as it was recorded. Go through the layers of one
 # site and watch the cloud draw together towards the dashed line, and the pictures on the left become those on the
 # right. Then stay at a layer and change the site: does every site have the same best layer? On the page there are
-# six sites, from the least to the most reliable, on pictures drawn when it was made; with the notebook open, all.
+# four sites, from the least to the most reliable, on pictures drawn when it was made; with the notebook open, all.
 
 # %%
 from visualcortex.layer_widgets import layer_explorer, layer_small_multiples
@@ -1164,7 +1164,7 @@ bookpress.explorable(
 )
 
 # %% [markdown]
-# In print, the curves of the six sites:
+# In print, the curves of six sites:
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Explained variance of six sites, from the least to the most reliable, layer by layer in the trained and in a random network, in nested cross-validation, with the reliability of the site as its ceiling.", "name": "fig-03a-explore"}, "image": {"alt": "Six small panels with two lines each below a green line."}}
 layer_small_multiples(*shown_there)
