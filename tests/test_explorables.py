@@ -118,9 +118,10 @@ def test_all_pictures_stand_in_a_table_in_words(on_a_page):
     assert len(rows) == 4
 
 
-def test_words_of_the_caller_come_first(on_a_page):
-    soup = explored({"row": [0, 1]}, describe=lambda values: f"</script> at {values['row']}")
-    assert [f["said"] for f in frames(soup)] == ["</script> at 0", "</script> at 1"]
+def test_words_of_the_caller_come_first_and_may_tell_of_all_controls(on_a_page):
+    told = lambda values: f"</script> at {values['row']}, {values['kind']}"  # noqa: E731
+    soup = explored({"row": [0, 1]}, describe=told)
+    assert [f["said"] for f in frames(soup)] == [f"</script> at {k}, plain" for k in (0, 1)]
 
 
 def test_the_view_is_left_as_it_was(on_a_page):

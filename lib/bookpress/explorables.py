@@ -83,7 +83,7 @@ def explorable(
     caption
         What is shown, and what the controls do.
     describe
-        From the values of the controls, by name, to words that say what the picture shows: its
+        From the values of all controls, by name, to words that say what the picture shows: its
         alternative text. By default the titles of the axes.
 
     Raises
@@ -153,13 +153,17 @@ def _frames(
         for values in itertools.product(*(knob.values for knob in knobs)):
             chosen = dict(zip(before, values, strict=True))
             _move(view, chosen)
-            said = describe(chosen) if describe else _titles(view.figure)
+            said = describe(_values(view)) if describe else _titles(view.figure)
             frame = {"said": said, "day": data_uri(webp(view.figure))}
             if palette is not None:
                 with night.by_night(view.figure, palette):
                     frame["night"] = data_uri(webp(view.figure))
             yield frame
         _move(view, before)
+
+
+def _values(view: View) -> dict[str, object]:
+    return {name: control.value for name, control in view.controls.items()}
 
 
 def _move(view: View, values: Mapping[str, object]) -> None:
