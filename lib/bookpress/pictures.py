@@ -15,8 +15,8 @@ from PIL import Image
 DPI = 120
 QUALITY = 75
 # Line drawings have few colours. The commonest stay as they are, and so many more stand for the
-# others, if none is then farther from its own than this.
-COMMONEST, COLOURS, FARTHEST = 24, 40, 32
+# others, if nearly none of the pixels is then farther from its own than this.
+COMMONEST, COLOURS, FARTHEST, NEARLY_NONE = 24, 40, 32, 0.002
 
 
 def webp(figure: matplotlib.figure.Figure, dpi: float = DPI) -> bytes:
@@ -45,11 +45,19 @@ def _few_colours(pixels: Image.Image) -> Image.Image | None:
     )
     commonest = colours[np.argsort(counts)[: -COMMONEST - 1 : -1]]
     palette = np.concatenate([commonest, np.reshape(spread.getpalette(), (-1, 3))]).astype(int)
-    off = np.abs(colours[:, None].astype(int) - palette).max(axis=2)  # (colour, of the palette)
-    if off.min(axis=1).max() > FARTHEST:
+    every = colours.astype(int)
+    nearest = palette[_apart(every[:, None], palette).argmin(axis=1)]
+    far = np.abs(nearest - every).max(axis=1) > FARTHEST
+    if counts[far].sum() > NEARLY_NONE * counts.sum():
         return None
-    nearest = palette[off.argmin(axis=1)].astype(np.uint8)
-    return Image.fromarray(nearest[places].reshape(*pixels.size[::-1], 3))
+    return Image.fromarray(nearest.astype(np.uint8)[places].reshape(*pixels.size[::-1], 3))
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return how far colours are apart: in light, and twice in tint, which is seen sooner."""
+    difference = one - other
+    tint = np.ptp(difference, axis=-1)
+    return np.abs(difference).max(axis=-1) + 2 * tint
 
 
 def _encoded(pixels: Image.Image, *, lossless: bool) -> bytes:

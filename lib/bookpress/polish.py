@@ -34,6 +34,7 @@ MOST_ROWS = 60
 # a table with more columns may be wider than its page, and then scrolls
 MOST_COLUMNS = 4
 NUMBERED = re.compile(r"(\d+[a-z]?)_")
+COUNTED = re.compile(r"\b(?:Figure|Fig\.|Exercise) [\d.a-z]*\d")
 
 
 @dataclass(frozen=True)
@@ -326,31 +327,31 @@ def _pictures(page: Page, cover: Mapping) -> list[Tag]:
 
 
 def _number(page: Page) -> dict[tuple[str, str], str]:
-    """Number the figures of a page anew within its chapter, by (page, anchor): Figure 05b.1.
+    """Number figures and exercises of a page anew within its chapter, by (page, anchor).
 
-    Sphinx counts through the whole book, so that a new figure would change the numbers of others.
+    Sphinx counts through the whole book, so that a new one would change the numbers of others.
     """
     chapter = NUMBERED.match(page.stem)
     prefix = f"{chapter[1]}." if chapter else ""
     labels = {}
-    captions = page.article.select("figcaption .caption-number")
-    for k, number in enumerate(captions, start=1):
-        label = f"Figure {prefix}{k}"
-        number.string = f"{label} "
-        anchor = number.find_parent("figure").get("id")
-        if anchor:
-            labels[(page.name, str(anchor))] = label
+    for kind, holders in (("Figure", "figure"), ("Exercise", "div.exercise")):
+        held = [h for h in page.article.select(holders) if h.select_one(".caption-number")]
+        for k, holder in enumerate(held, start=1):
+            label = f"{kind} {prefix}{k}"
+            holder.select_one(".caption-number").string = f"{label} "
+            if holder.get("id"):
+                labels[(page.name, str(holder["id"]))] = label
     return labels
 
 
 def _refer(page: Page, numbers: Mapping[tuple[str, str], str]) -> None:
-    """Let references name figures by these numbers."""
-    for said in page.soup.select("a.reference span.std-numref"):
-        target, _, anchor = str(said.find_parent("a")["href"]).partition("#")
+    """Let references name figures and exercises by these numbers."""
+    for link in page.soup.select("a.reference[href*='#']"):
+        target, _, anchor = str(link["href"]).partition("#")
         name = os.path.normpath(Path(page.name).parent / target) if target else page.name
         label = numbers.get((name.removesuffix(".html"), anchor))
-        if label:
-            said.string = label
+        for text in link.find_all(string=COUNTED) if label else []:
+            text.replace_with(COUNTED.sub(label, text))
 
 
 # ---- tables, landmarks --------------------------------------------------------------------------
