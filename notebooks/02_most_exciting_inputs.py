@@ -204,7 +204,7 @@ if truth is not None:
     noise = truth.rates.mean(axis=0) + spread * (truth.rates**2).mean(axis=0)
     true_oracle = np.sqrt(signal / (signal + noise))
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Two estimates of the oracle correlation of each neuron, from half of the repeats. Left: against the truth, where it is known, else against each other; on the grey line an estimate would be right. Right: fraction of explainable variance against the variance of the responses; dark are the neurons that the original's percentiles keep, and the line is the least that is kept here.", "name": "fig-02-oracle"}, "image": {"alt": "Left a scatter of two clouds, one above and one below the diagonal. Right a scatter of explainable variance against variance on a logarithmic axis with a horizontal line."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Two estimates of the oracle correlation of each neuron, from half of the repeats. Left: against the truth, where it is known, else against each other; on the grey line an estimate would be right. Right: fraction of explainable variance against the variance of the responses; in the colour of the text are the neurons that the original's percentiles keep, and the line is the least that is kept here.", "name": "fig-02-oracle"}, "image": {"alt": "Left a scatter of two clouds, one above and one below the diagonal. Right a scatter of explainable variance against variance on a logarithmic axis with a horizontal line."}}
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.6))
 against = true_oracle if truth is not None else jackknife
 for name, estimate, colour in (

@@ -103,7 +103,7 @@ images = np.asarray(recorded.images)
 groups = recorded.stimuli["category"].to_numpy()
 order = np.argsort(groups, kind="stable")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Dissimilarities of all pairs of pictures, in order of category: the monkey recording, and the mean over people. Dark: alike.", "name": "fig-03b-matrices"}, "image": {"alt": "Two square matrices with blocks along the diagonal, similar to each other."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Dissimilarities of all pairs of pictures, in order of category: the monkey recording, and the mean over people. At the lower end of the scale: alike.", "name": "fig-03b-matrices"}, "image": {"alt": "Two square matrices with blocks along the diagonal, similar to each other."}}
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.8))
 for ax, matrix, name in zip(axes, (of_monkey, of_people.mean(axis=0)), ("monkey", "people"), strict=True):
     off = matrix[~np.eye(len(matrix), dtype=bool)]

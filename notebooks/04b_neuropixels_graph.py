@@ -520,7 +520,7 @@ else:
         jaccard_most="not run", jaccard_least="not run",
     )
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Share of edges that two published graphs of the same neurons have in common, of those that either has, for every pair of stimuli.", "name": "fig-04b-stimuli"}, "image": {"alt": "A square table of shades with a dark diagonal and pale other entries."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Share of edges that two published graphs of the same neurons have in common, of those that either has, for every pair of stimuli.", "name": "fig-04b-stimuli"}, "image": {"alt": "A square table of shades with a strong diagonal and weak other entries."}}
 if overlap is not None:
     figure, ax = plt.subplots(figsize=(5, 4.2))
     shade = ax.imshow(overlap.where(overlap < 1), cmap=figures.ACTIVITY, vmin=0)
