@@ -7,6 +7,7 @@ import io
 
 import matplotlib.figure
 import numpy as np
+import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
@@ -40,9 +41,10 @@ def _few_colours(pixels: Image.Image) -> Image.Image | None:
     Paper, bands and the patches of a legend keep their colours, by which they are known.
     """
     spread = pixels.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    colours, places, counts = np.unique(
-        np.asarray(pixels).reshape(-1, 3), axis=0, return_inverse=True, return_counts=True
-    )
+    packed = np.asarray(pixels).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    places, known = pd.factorize(packed.ravel())  # finds equal ones without sorting
+    counts = np.bincount(places)
+    colours = (known[:, None] >> np.array([16, 8, 0], np.uint32)) & 255
     commonest = colours[np.argsort(counts)[: -COMMONEST - 1 : -1]]
     palette = np.concatenate([commonest, np.reshape(spread.getpalette(), (-1, 3))]).astype(int)
     every = colours.astype(int)
