@@ -118,3 +118,14 @@ document.addEventListener("keydown", (event) => {
     if (before) page.dataset.theme = before;
   });
 })();
+
+/* A formula that is wider than its page scrolls, and so has to be reached by the keyboard. */
+(() => {
+  const mark = () => document.querySelectorAll('mjx-container[display="true"]').forEach((formula) => {
+    if (formula.scrollWidth > formula.clientWidth) formula.setAttribute("tabindex", "0");
+    else formula.removeAttribute("tabindex");
+  });
+  const ready = () => window.MathJax?.startup?.promise?.then(mark);
+  window.addEventListener("load", ready);
+  window.addEventListener("resize", mark);
+})();

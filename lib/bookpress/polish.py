@@ -395,6 +395,8 @@ def _landmarks(soup: BeautifulSoup) -> None:
         corner.name = "td"
     for shared in soup.select("#exercise-content, #solution-content"):  # of every exercise
         shared["class"] = [*shared.get("class", []), str(shared.attrs.pop("id"))]
+    for entries in soup.select(".citation-list[role=list]"):  # links back stand in it too
+        del entries["role"]
     for printed in soup.select("#jb-print-docs-body"):
         printed.decompose()
     for second in soup.select('head meta[name="viewport"]')[1:]:
