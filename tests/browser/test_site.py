@@ -59,10 +59,9 @@ def test_reading_from_the_front_page_to_the_last_by_the_link_to_the_next(open_pa
         for box in page.locator(".vc-explorable").all():
             box.scroll_into_view_if_needed()
             for control in box.locator(".vc-knobs input, .vc-knobs select").all():
-                said = box.locator(".vc-said").inner_text()
                 pictures = all_looks(page, box, control)
                 assert len(pictures) > 1, f"{page.url}: nothing changes"
-                assert box.locator(".vc-said").inner_text() or said
+                assert box.locator(".vc-said").inner_text().strip(), "nothing is said"
                 moved += 1
                 report("explorables", f"{page.url.rpartition('/')[2]} {moved}", len(pictures))
     assert [url.partition("/html/")[2] or url for url in passed] == [
@@ -224,8 +223,8 @@ def test_a_chapter_prints_on_white_without_what_surrounds_it(open_page):
     assert (REPORT / "chapter.pdf").stat().st_size > 50_000
 
 
-def test_first_paint_and_weight_are_told(browser, server, report, page_name):
-    """Measured, for the report; how heavy a page may be is for the build to check."""
+def test_a_page_is_light_and_its_first_paint_is_told(browser, server, report, page_name):
+    """The time is measured for the report alone."""
     times = []
     for _ in range(3):
         context = browser.new_context()
@@ -240,4 +239,4 @@ def test_first_paint_and_weight_are_told(browser, server, report, page_name):
     html = (SITE / f"{page_name}.html").stat().st_size
     report("first_paint_ms", page_name, round(sorted(times)[1]))
     report("html_bytes", page_name, html)
-    assert min(times) > 0
+    assert html < 1_000_000, "bytes without pictures, which are files of their own"
