@@ -38,6 +38,11 @@ def order(book, tmp_path):
     return make
 
 
+def made(order, node=""):
+    """Make a run, and put it in place as the sweep does if it failed."""
+    return cell.keep(order, cell.carry_out(order, node))
+
+
 def kept(order):
     place = order.out / order.cell.place
     return {path.name: path for path in place.iterdir()}
@@ -47,7 +52,7 @@ def test_a_run_that_ends_well_leaves_all_of_it(order, monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", KEY)
     before = dict(os.environ)
     told = order("seed=3", "rate=2", cpus=2.0, attempt=2)
-    record = cell.carry_out(told, node="n1")
+    record = made(told, node="n1")
     assert os.environ == before
     files = kept(told)
     assert set(files) == {"notebook.ipynb", "claims.json", "log.txt", "run.json", "logs"}
@@ -74,7 +79,7 @@ def test_a_run_that_ends_well_leaves_all_of_it(order, monkeypatch):
 )
 def test_a_run_that_fails_says_where_and_how(order, end, kind, name):
     told = order(f"end={end}")
-    record = cell.carry_out(told)
+    record = made(told)
     fault = record["error"]
     assert record["state"] == "failed"
     assert (fault["kind"], fault["name"]) == (kind, name)
@@ -89,7 +94,7 @@ def test_a_run_that_fails_says_where_and_how(order, end, kind, name):
 @pytest.mark.long
 def test_a_run_that_takes_too_much_memory_is_stopped(order):
     told = order("end=memory", memory_gb=0.6)
-    record = cell.carry_out(told)
+    record = made(told)
     fault = record["error"]
     assert fault["kind"] == "memory"
     assert "had been given 0.6" in fault["message"]
@@ -101,8 +106,8 @@ def test_a_run_that_takes_too_much_memory_is_stopped(order):
 
 def test_a_run_that_has_ended_is_not_repeated(order, tmp_path):
     told = order(f"told={tmp_path}")
-    first = cell.carry_out(told)
-    again = cell.carry_out(order(f"told={tmp_path}", attempt=2))
+    first = made(told)
+    again = made(order(f"told={tmp_path}", attempt=2))
     assert again == first
     assert len(list(tmp_path.glob("0-*"))) == 1
 
@@ -110,10 +115,10 @@ def test_a_run_that_has_ended_is_not_repeated(order, tmp_path):
 def test_of_two_that_make_the_same_run_the_first_to_end_is_kept(order, monkeypatch):
     """As when a machine was believed lost and was not: both execute, one folder stands."""
     told = order("seed=5")
-    first = cell.carry_out(told, node="first")
+    first = made(told, node="first")
     looks = iter([None])
     monkeypatch.setattr(cell, "finished", lambda out, one: next(looks, first))
-    second = cell.carry_out(order("seed=5"), node="second")
+    second = made(order("seed=5"), node="second")
     assert second["node"] == "first"
     assert json.loads(kept(told)["run.json"].read_text())["node"] == "first"
 
@@ -138,13 +143,13 @@ def test_a_disk_that_is_full_when_the_run_is_kept(order, monkeypatch):
 
 def test_a_run_without_claims_is_a_run(order):
     told = order("end=bare")
-    assert cell.carry_out(told)["state"] == "done"
+    assert made(told)["state"] == "done"
     assert json.loads(kept(told)["claims.json"].read_text()) == {"claims": []}
 
 
 def test_code_that_changed_under_way_makes_a_run_fail(order):
     told = order(code="of-yesterday")
-    fault = cell.carry_out(told)["error"]
+    fault = made(told)["error"]
     assert (fault["kind"], fault["name"]) == ("refused", "CodeChanged")
     assert "of-yesterday" in fault["message"]
 
@@ -181,13 +186,51 @@ def chapter_with(book, name, code):
 def order_of(book, tmp_path):
     """Return a maker of orders for a chapter with an end of its own."""
 
-    def make(name, code, **more):
+    def make(name, code, *, pairs=(), **more):
         chapter_with(book, name, code)
-        (one,) = grid.cells(book, [name], [], [])
+        (one,) = grid.cells(book, [name], pairs, [])
         facts = {"code": book.code_hash(name), "lock": book.lock_hash(), "commit": "abc"}
         return cell.Order(book.root, tmp_path / "out", one, "tests", **(facts | more))
 
     return make
+
+
+CLEARED = """
+if told:
+    from bookpress import cell
+    cell.clear(run.logs.parents[2])
+"""
+
+
+def test_a_worker_that_outlives_its_sweep_leaves_no_failure_of_its_own(order_of, tmp_path):
+    """The sweep was killed and called again, and has cleared the folders of the first."""
+    late = order_of("06_cleared", CLEARED, pairs=(f"told={tmp_path}",))
+    (late.out / "runs").mkdir(parents=True)
+    ended = cell.carry_out(late, node="of the first")
+    assert ended.record["state"] == "failed"
+    assert not list((late.out / "runs").rglob("run.json"))
+    cell.clear(late.out)
+    assert [path.name for path in late.out.iterdir()] == ["runs"]
+
+
+def test_a_failure_is_put_in_place_by_the_sweep(order):
+    told = order("end=error")
+    ended = cell.carry_out(told)
+    assert not (told.out / told.cell.place).exists()
+    assert cell.keep(told, ended) == ended.record
+    assert cell.finished(told.out, told.cell) == ended.record
+    assert not ended.folder.exists()
+
+
+def test_a_failure_does_not_replace_what_another_worker_has_finished(order):
+    told = order("seed=7")
+    place = told.out / told.cell.place
+    ended = cell.carry_out(order("seed=7", code="of-yesterday"))
+    assert ended.record["state"] == "failed"
+    done = cell.carry_out(told).record
+    assert done["state"] == "done"
+    assert cell.keep(told, ended) == done
+    assert json.loads((place / "run.json").read_text()) == done
 
 
 CUT_OFF = """
@@ -199,7 +242,7 @@ made.write_text(made.read_text()[:40])
 
 def test_claims_that_were_cut_off_are_a_fault_of_this_run_alone(order_of):
     told = order_of("02_cut", CUT_OFF)
-    record = cell.carry_out(told)
+    record = made(told)
     assert record["state"] == "failed"
     assert record["error"]["name"] == "JSONDecodeError"
     assert "cannot be kept" in record["error"]["message"]
@@ -212,7 +255,7 @@ def test_claims_that_were_cut_off_are_a_fault_of_this_run_alone(order_of):
 def test_a_run_that_removes_its_own_folder_has_failed(order_of):
     code = "import shutil\nshutil.rmtree(run.logs.parent)\nraise KeyError('first')"
     told = order_of("03_gone", code)
-    assert cell.carry_out(told)["state"] == "failed"
+    assert made(told)["state"] == "failed"
     assert cell.finished(told.out, told.cell) is not None
 
 
@@ -224,7 +267,7 @@ def test_logs_are_kept_without_keys_whatever_is_in_them(order_of, monkeypatch):
         "(run.logs / 'nowhere').symlink_to('/no/such/file')"
     )
     told = order_of("04_logs", code)
-    assert cell.carry_out(told)["state"] == "done"
+    assert made(told)["state"] == "done"
     logs = kept(told)["logs"]
     assert {p.name for p in logs.iterdir()} == {"deep", "b.bin", "reports.jsonl"}
     assert (logs / "deep" / "a.txt").read_text() == "k=***"
@@ -236,10 +279,10 @@ def test_logs_are_kept_without_keys_whatever_is_in_them(order_of, monkeypatch):
 )
 def test_a_damaged_folder_is_made_again_and_put_aside(order, name, text):
     told = order("seed=6")
-    cell.carry_out(told)
+    made(told)
     kept(told)[name].unlink() if text is None else kept(told)[name].write_text(text)
     assert cell.finished(told.out, told.cell) is None
-    record = cell.carry_out(told, node="again")
+    record = made(told, node="again")
     assert record["node"] == "again"
     assert cell.finished(told.out, told.cell) == record
     (aside,) = (told.out / "superseded" / "01_ends").iterdir()
@@ -265,6 +308,6 @@ for child in children:
 @pytest.mark.long
 def test_memory_that_forked_workers_share_counts_once(order_of):
     """Four processes that read the same 0.25 GB; four times it would be over the limit."""
-    record = cell.carry_out(order_of("05_forks", FORKS, memory_gb=0.7))
+    record = made(order_of("05_forks", FORKS, memory_gb=0.7))
     assert record["error"] is None
     assert 0.25e9 < record["peak_memory_bytes"] < 0.7e9

@@ -1,4 +1,10 @@
-"""One run of a sweep: executed, its memory watched, its folder put in place whole."""
+"""One run of a sweep: executed, its memory watched, its folder put in place whole.
+
+A worker may outlive its sweep by a while, and then fail because of what it lost: the folder that
+the sweep has cleared, the kernel that Ray has stopped. So a worker puts a run in place that went
+well, whoever is left to hear of it; one that failed it only hands over, and `keep`, which the sweep
+calls, puts it in place.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +19,7 @@ import sys
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +34,8 @@ from bookpress.engine import Fault
 from bookpress.grid import Cell
 
 SECONDS_BETWEEN_LOOKS = 0.25
+# Folders of a sweep: of the runs being made, and of those that failed and wait to be put in place.
+WORK, HANDED_OVER = "work", "failed"
 # What tells Ray of the sweep's own machines; a chapter may begin a Ray for itself.
 OF_RAY = ("RAY_ADDRESS", "RAY_OVERRIDE_RESOURCES")
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -79,6 +88,22 @@ class Order:
     track: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A run that a worker has made.
+
+    Attributes
+    ----------
+    record
+        What is known of it.
+    folder
+        Where one that failed waits for `keep`; None if the run is in its place.
+    """
+
+    record: dict
+    folder: Path | None = None
+
+
 def finished(out: Path, cell: Cell) -> dict | None:
     """Return the record of a run that has ended; None if it, or its claims, cannot be read."""
     place = out / cell.place
@@ -92,8 +117,22 @@ def finished(out: Path, cell: Cell) -> dict | None:
     return record if whole else None
 
 
-def carry_out(order: Order, node: str = "") -> dict:
-    """Execute one run, put its folder in place, and return its record.
+def clear(out: Path) -> None:
+    """Remove what workers have left half made, of a sweep that was killed, say.
+
+    All of it goes at once: a worker that is still at it must not put in place what is left.
+    """
+    for name in (WORK, HANDED_OVER):
+        gone = out / f"{name}.{uuid.uuid4().hex[:8]}"
+        with contextlib.suppress(FileNotFoundError):
+            (out / name).rename(gone)
+    for name in (WORK, HANDED_OVER):
+        for gone in out.glob(f"{name}.*"):
+            shutil.rmtree(gone, ignore_errors=True)
+
+
+def carry_out(order: Order, node: str = "") -> Ended:
+    """Execute one run; put its folder in place if it went well, else where `keep` finds it.
 
     A run that has ended before, on a machine that was lost since, say, is not repeated. If two
     machines execute the same run, the one that ends first is kept.
@@ -105,19 +144,29 @@ def carry_out(order: Order, node: str = "") -> dict:
     """
     done = finished(order.out, order.cell)
     if done is not None:
-        return done
+        return Ended(done)
     name = f"{order.cell.chapter},{order.cell.run},{digest(node, str(os.getpid()))[:6]}"
-    work = order.out / "work" / name
+    work = order.out / WORK / name
     try:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-        kept = _kept(order, work, _executed(order, work, node))
+        ended = _given_back(order, work, _executed(order, work, node))
     except OSError as error:
         if error.errno in FULL:
             raise DiskFull(error.errno, os.strerror(error.errno)) from None
         raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    if order.track and ended.folder is None:
+        tracking.track(order.out / order.cell.place, sweep=order.sweep, to=order.track)
+    return ended
+
+
+def keep(order: Order, ended: Ended) -> dict:
+    """Put a run in place that a worker has handed over; return the record that is there then."""
+    if ended.folder is None:
+        return ended.record
+    kept = _placed(order, ended.folder, ended.record)
     if order.track:
         tracking.track(order.out / order.cell.place, sweep=order.sweep, to=order.track)
     return kept
@@ -129,32 +178,45 @@ def lost(order: Order, error: Exception) -> dict:
     message = f"its process or its machine was lost {order.attempt} times: {type(error).__name__}"
     fault = Fault(kind, None, "", "Lost", message)
     record = _record(order, "", datetime.now(UTC), 0.0, 0, fault)
-    work = order.out / "work" / f"lost,{order.cell.chapter},{order.cell.run}"
-    return _without_remains(order, work, record, f"{message}\n{error}\n")
+    work = order.out / WORK / f"lost,{order.cell.chapter},{order.cell.run}"
+    return keep(order, _handed_over(order, _bare(work, record, f"{message}\n{error}\n"), record))
 
 
-def _kept(order: Order, work: Path, record: dict) -> dict:
-    """Put the folder in its place; a run whose remains cannot be read has failed."""
+def _given_back(order: Order, work: Path, record: dict) -> Ended:
+    """Put what a run has left in its place, or hand it over.
+
+    A run whose remains cannot be read has failed, and is handed over without them.
+    """
     try:
-        return _placed(order, work, record)
+        record, made = _gathered(order, work, record)
     except Exception as error:  # such as claims that were cut off as the kernel died
         if isinstance(error, OSError) and error.errno in FULL:
             raise
         message = f"what the run left cannot be kept: {error}"
         fault = record["error"] or asdict(Fault("error", None, "", type(error).__name__, message))
-        failed = record | {"state": "failed", "error": fault}
-        told = f"{message}\n{traceback.format_exc()}"
-        return _without_remains(order, work.with_name(f"bare,{work.name}"), failed, told)
+        record = record | {"state": "failed", "error": fault}
+        made = _bare(work, record, f"{message}\n{traceback.format_exc()}")
+    if record["error"] is None:
+        return Ended(_placed(order, made, record))
+    return _handed_over(order, made, record)
 
 
-def _without_remains(order: Order, work: Path, record: dict, told: str) -> dict:
-    """Put a folder in its place that holds a record and a log alone."""
-    try:
-        work.mkdir(parents=True)
-        (work / "log.txt").write_text(told)
-        return _placed(order, work, record)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+def _bare(work: Path, record: dict, told: str) -> Path:
+    """Make a folder that holds a record and a log alone."""
+    shutil.rmtree(work, ignore_errors=True)
+    made = work / "bare"
+    made.mkdir(parents=True)
+    _write(made / "log.txt", told)
+    _write_record(made, record)
+    return made
+
+
+def _handed_over(order: Order, made: Path, record: dict) -> Ended:
+    """Move a folder to where the sweep looks for it."""
+    folder = order.out / HANDED_OVER / uuid.uuid4().hex
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made.rename(folder)
+    return Ended(record, folder)
 
 
 def _executed(order: Order, work: Path, node: str) -> dict:
@@ -236,24 +298,29 @@ def _set_environment(wanted: Mapping[str, str]) -> None:
     os.environ.update(wanted)
 
 
-def _placed(order: Order, work: Path, record: dict) -> dict:
-    """Put the folder of a run in its place at once; return the record that is there then."""
-    result = work / "kept"
-    result.mkdir()
-    record = _with_claims(order, work, result, record)
+def _gathered(order: Order, work: Path, record: dict) -> tuple[dict, Path]:
+    """Return the record and a folder with all that is kept of a run."""
+    made = work / "kept"
+    made.mkdir()
+    record = _with_claims(order, work, made, record)
     if (work / run.NOTEBOOK).exists():
-        _write(result / "notebook.ipynb", run.published(work / run.NOTEBOOK))
+        _write(made / "notebook.ipynb", run.published(work / run.NOTEBOOK))
         with (work / "log.txt").open("a") as log:
             log.writelines(_said(work / run.NOTEBOOK))
-    _write(result / "log.txt", (work / "log.txt").read_text())
+    _write(made / "log.txt", (work / "log.txt").read_text())
     for path in (work / run.LOGS).rglob("*"):
         if path.is_file():
-            _copy(path, result / "logs" / path.relative_to(work / run.LOGS))
-    _write(result / "run.json", json.dumps(record, indent=1, default=str) + "\n")
+            _copy(path, made / "logs" / path.relative_to(work / run.LOGS))
+    _write_record(made, record)
+    return record, made
+
+
+def _placed(order: Order, made: Path, record: dict) -> dict:
+    """Put the folder of a run in its place at once; return the record that is there then."""
     place = order.out / order.cell.place
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
-        result.rename(place)
+        made.rename(place)
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
             raise
@@ -261,7 +328,7 @@ def _placed(order: Order, work: Path, record: dict) -> dict:
         if first is not None:
             return first
         put_aside(order.out, order.cell)  # someone has damaged it
-        result.rename(place)
+        made.rename(place)
     return record
 
 
@@ -289,6 +356,10 @@ def _with_claims(order: Order, work: Path, result: Path, record: dict) -> dict:
         fault = Fault("refused", None, "", "CodeChanged", message)
         return record | {"state": "failed", "error": asdict(fault)}
     return record
+
+
+def _write_record(made: Path, record: dict) -> None:
+    _write(made / "run.json", json.dumps(record, indent=1, default=str) + "\n")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -8,7 +8,6 @@ import fcntl
 import importlib
 import json
 import os
-import shutil
 import signal
 import sys
 import time
@@ -129,13 +128,13 @@ def run(book: Book, cells: Sequence[Cell], out: Path, options: Options) -> Count
     """
     tracking.check(options.track)
     with _room(out), _sole_owner(out):
-        shutil.rmtree(out / "work", ignore_errors=True)
+        one.clear(out)
         sweep = _Sweep(book, out, options, _manifest(book, cells, out, options))
         sweep.refuse()
         try:
             sweep.make(sweep.waiting())
         finally:
-            shutil.rmtree(out / "work", ignore_errors=True)
+            one.clear(out)
             summarise(book, out)
         return sweep.counts()
 
@@ -274,44 +273,43 @@ class _Rounds:
     def _begin(self, cell: Cell) -> None:
         self.attempts[cell.place] += 1
         order = self.sweep.order_for(cell, self.attempts[cell.place])
-        self.flying[self.task.remote(order)] = cell
+        self.flying[self.task.remote(order)] = order
         self.sweep.note("submitted", cell, attempt=order.attempt)
 
     def _end(self, reference: object) -> None:
-        cell = self.flying.pop(reference)
+        order = self.flying.pop(reference)
         try:
-            record = self.ray.get(reference)
+            record = one.keep(order, self.ray.get(reference))
         except self.ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except self.ray.exceptions.RayError as error:
-            self._lost(cell, error)
+            self._lost(order, error)
             return
-        self.sweep.records[cell.place] = record
+        self.sweep.records[order.cell.place] = record
         told = {"host": record["host"], "node": record["node"], "duration_s": record["duration_s"]}
-        self.sweep.note(record["state"], cell, **told)
+        self.sweep.note(record["state"], order.cell, **told)
         self.bar.update()
 
-    def _lost(self, cell: Cell, error: Exception) -> None:
+    def _lost(self, order: one.Order, error: Exception) -> None:
         """Make a run again whose machine or process is gone, unless that happens too often."""
-        kept = one.finished(self.sweep.out, cell)
-        self.sweep.note("lost", cell, why=type(error).__name__)
-        if kept is None and self.attempts[cell.place] < MOST_ATTEMPTS:
-            self.left.append(cell)
+        kept = one.finished(self.sweep.out, order.cell)
+        self.sweep.note("lost", order.cell, why=type(error).__name__)
+        if kept is None and order.attempt < MOST_ATTEMPTS:
+            self.left.append(order.cell)
             return
-        order = self.sweep.order_for(cell, self.attempts[cell.place])
-        self.sweep.records[cell.place] = kept or one.lost(order, error)
+        self.sweep.records[order.cell.place] = kept or one.lost(order, error)
         self.bar.update()
 
     def _show(self) -> None:
         counts = self.sweep.counts()
-        running = sum(1 for _ in (self.sweep.out / "work").glob("*"))
+        running = sum(1 for _ in (self.sweep.out / one.WORK).glob("*"))
         self.bar.set_postfix_str(
             f"{running} running, {counts['done']} done, {counts['failed']} failed",
             refresh=sys.stderr.isatty(),
         )
 
 
-def _in_worker(order: one.Order) -> dict:
+def _in_worker(order: one.Order) -> one.Ended:
     """Run on the machine that Ray has chosen."""
     ray = importlib.import_module("ray")
     return one.carry_out(order, ray.get_runtime_context().get_node_id()[:12])
