@@ -18,7 +18,7 @@ papermill = pytest.importorskip("papermill", reason="needs the press")
 from papermill.exceptions import PapermillExecutionError  # noqa: E402
 
 from bookpress import cli, engine, notebooks, real, results, run, site, tasks  # noqa: E402
-from bookpress.book import Book, BookError, code_cells, telling_cells  # noqa: E402
+from bookpress.book import Book, BookError, code_cells, telling_cells, working_lines  # noqa: E402
 from bookpress.parameters import ParameterError  # noqa: E402
 
 
@@ -337,6 +337,33 @@ class TestBookOfFiles:
         assert tiny_book.code_hash("01_tiny") == before
         (library / "far.py").write_text("x = 2\n")
         assert tiny_book.code_hash("01_tiny") != before
+
+    def test_code_hash_ignores_docstrings_and_comments_of_the_library(self, tiny_book):
+        script, path = tiny_book.notebooks / "01_tiny.py", tiny_book.root / "lib" / "near.py"
+        script.write_text(script.read_text().replace("import bookpress\n", "import near\n"))
+        path.write_text('def half(x):\n    """Halve."""\n    return x / 2\n')
+        before = tiny_book.code_hash("01_tiny")
+        path.write_text(
+            '"""Of numbers."""\n\n\ndef half(x):  # 1\n    """Return\n\n    # one half.\n    """\n'
+            "    # as all know\n    return x / 2\n"
+        )
+        assert tiny_book.code_hash("01_tiny") == before
+        path.write_text('def half(x):\n    """Halve."""\n    return x / 3\n')
+        assert tiny_book.code_hash("01_tiny") != before
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            'x = "# no comment"',
+            "x = '''two\nlines'''",
+            'def f(): "a docstring beside its name"',
+            '"a docstring"; x = 1',
+            'x = 1\n"no docstring"',
+            'x = f"{1}# still text"',
+        ],
+    )
+    def test_what_works_stays(self, source):
+        assert working_lines(source) == source
 
     def test_code_cells_are_code_alone(self):
         header = "# ---\n# header\n# ---\n\n# %% [markdown]\n# prose\n\n"

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
+import io
 import re
 import subprocess
+import tokenize
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import yaml
 
 from bookpress import imports
+
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class BookError(RuntimeError):
@@ -135,11 +140,13 @@ class Book:
 
         That is the code cells of its notebook up to the last that records or quotes one (what comes
         after them, views and exercises, changes none), the lock, and those files of the library
-        that the imports of these cells lead to. Prose does not count.
+        that the imports of these cells lead to. Prose does not count, nor do docstrings and
+        comments of the library.
         """
         folders = [self.root / str(f) for f in self.settings.get("library", ["lib"])]
         code = telling_cells((self.notebooks / f"{chapter}.py").read_text())
-        library = content_hash(imports.reached([code], folders))
+        files = imports.reached([code], folders)
+        library = digest(*(f"{path.name}\n{working_lines(path.read_text())}" for path in files))
         return digest(library, self.lock_hash(), code)
 
     def commit(self) -> str:
@@ -182,6 +189,32 @@ def content_hash(paths: Iterable[Path]) -> str:
     for path in paths:
         total.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return total.hexdigest()[:16]
+
+
+@lru_cache(maxsize=1024)
+def working_lines(source: str) -> str:
+    """Return Python without docstrings, comments and empty lines: what it does.
+
+    A docstring that shares a line with code stays.
+    """
+    lines = source.split("\n")
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for words in _docstrings(ast.parse(source)):
+        lines[words.lineno - 1 : words.end_lineno] = [""] * (words.end_lineno - words.lineno + 1)
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def _docstrings(tree: ast.Module) -> Iterable[ast.stmt]:
+    """Yield the docstrings that have their lines for themselves."""
+    for node in ast.walk(tree):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            words, *others = node.body
+            begins_after = getattr(node, "lineno", 0) < words.lineno
+            if begins_after and all(other.lineno > words.end_lineno for other in others):
+                yield words
 
 
 def code_cells(script: str) -> list[str]:

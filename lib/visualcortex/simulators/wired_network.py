@@ -106,7 +106,7 @@ class WiredNetwork:
     spread
         S.d. of the logarithm of the size of a jump.
     strength
-        Factor of all jumps; 0 is a network without synapses whose truth says otherwise.
+        Factor of all jumps; with 0 all weights are 0, and no synapse is left to be found.
     delays
         Shortest and longest delay, ms; every one between in steps is as likely.
     shared, shared_time
