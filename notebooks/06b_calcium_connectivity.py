@@ -308,14 +308,16 @@ run.quote(false_sure=sure.observed, expected_sure=sure.expected, n_sure=sure.n)
 # are then compared at the same light, not at the same noise in a frame.
 # ```
 # Which part of the recording's quality matters? One thing at a time is varied, the rest kept: calcium
-# with a linear indicator and known decay, thirty frames a second, ten minutes; and spikes in bins. A fast method goes through all
-# conditions, since it is their order that is asked for, and the spectral network through some frame rates.
+# with a linear indicator and known decay, thirty frames a second, {glue:text}`cliff_duration:.3g` minutes; and spikes in bins.
+# A fast method goes through all conditions, since it is their order that is asked for, and the spectral network through
+# some frame rates.
 
 # %% tags=["remove-output"]
 some = simulated[:n_cliff]
-fast = cliff.recovery(some, seed=seed)
+worse, fewer = (cliff.within(a, minutes) for a in (cliff.AXES, cliff.RATE_AXES))
+fast = cliff.recovery(some, worse, seed=seed)
 dear = {"spectral network": connectivity.SpectralNetwork(step=frame)}
-quality = pd.concat([fast, cliff.recovery(some, cliff.RATE_AXES, dear, seed=seed)])
+quality = pd.concat([fast, cliff.recovery(some, fewer, dear, seed=seed)])
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Recovery of directed synapses along the axes of a recording's quality, means over networks with intervals. Vertical lines: ten frames a second, as in the original recording, and the error of spike times measured on real traces in the chapter on deconvolution. Dashed: chance.", "name": "fig-06b-cliff"}, "image": {"alt": "Eight panels with one line each; those against frame rate and minutes rise, those against decay, noise and jitter fall."}}
 marks = {"frame rate, Hz": 10.0, "bin rate, Hz": 10.0, "jitter, s": 0.066}
@@ -333,6 +335,7 @@ run.quote(
     cliff_frames=float(at["frame rate, Hz"][10.0]), cliff_noise=float(at["noise, spikes in a second of light"].iloc[-1]),
     cliff_jitter_small=float(at["jitter, s"][0.002]), cliff_jitter_simulated=float(at["jitter, s"][0.017]),
     cliff_jitter_real=float(at["jitter, s"][0.066]), cliff_minute=float(at["minutes"].iloc[0]),
+    cliff_duration=worse["share seen"].base.minutes,
     cliff_quarter=float(at["share seen"].iloc[0]), cliff_all=float(at["share seen"].iloc[-1]),
 )
 
@@ -600,7 +603,7 @@ labels = {
     "share seen": "share of neurons seen",
 }
 best = float(at["bin rate, Hz"].iloc[-1])  # whole recordings, spikes in the finest bins
-view = cliff_explorer(quality, simulated[0], labels=labels, ceiling=best)
+view = cliff_explorer(quality, simulated[0], labels=labels, ceiling=best, conditions=worse)
 
 # %% [markdown]
 # It begins with calcium at ten frames a second, as in the original recording.

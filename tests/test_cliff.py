@@ -15,6 +15,7 @@ from visualcortex.connectivity.cliff import (
     expected_recovery,
     observe,
     recovery,
+    within,
 )
 from visualcortex.connectivity.couplings import partial_correlation
 from visualcortex.connectivity.spectral import SpectralNetwork
@@ -193,3 +194,24 @@ def test_every_axis_is_of_conditions():
         for axis in axes.values():
             assert hasattr(SPIKES, axis.field)
             assert len(set(axis.values)) == len(axis.values)
+
+
+def test_axes_fit_a_short_recording(network):
+    short = within(AXES, 3.0)
+    assert short["minutes"].values == (1.0, 2.0)
+    assert {axis.base.minutes for axis in short.values()} == {3.0}
+    for name, axis in short.items():
+        assert axis.field == AXES[name].field
+        assert axis.field == "minutes" or axis.values == AXES[name].values
+    table = recovery([network], {name: short[name] for name in ("minutes", "share seen")})
+    assert table.groupby("axis").size().to_dict() == {"minutes": 2, "share seen": 4}
+
+
+def test_axes_of_a_recording_that_is_long_enough_stay_as_they_are():
+    assert within(AXES, 10.0) == AXES
+    assert within(RATE_AXES, 240.0) == RATE_AXES
+
+
+def test_a_recording_without_a_value_on_the_axis_of_minutes_is_refused():
+    with pytest.raises(ValueError, match="'minutes' has no value up to 0.5 minutes.*Simulate"):
+        within(AXES, 0.5)

@@ -244,6 +244,14 @@ class TestCells:
             ("01_tiny", {"seed": 2}),
         ]
 
+    def test_chapters_can_be_chosen_by_the_beginning_of_their_names(self, tiny_book):
+        for name in ("02_other", "data"):
+            (tiny_book.notebooks / f"{name}.py").write_text("# %%\nx = 1\n")
+        book = self.settings(tiny_book, "seeds = [3]")
+        assert [cell.chapter for cell in seeds.cells(book, ["01"])] == ["01_tiny"]
+        with pytest.raises(BookError, match="05"):
+            seeds.cells(book, ["05"])
+
     @pytest.mark.parametrize("text", ["", "seeds=3", "seeds=[]", "seeds=[1, 1]", "seeds=[1.5]"])
     def test_wrong_seeds_are_refused(self, tiny_book, text):
         with pytest.raises(BookError, match="must list different whole numbers"):

@@ -112,12 +112,13 @@ def sweep(
 
 @app.command()
 def results(
+    chapters: Annotated[list[str] | None, typer.Argument(help="default: all")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="runs at a time at most")] = 2,
     out: Annotated[Path | None, typer.Option(help="folder of the sweep")] = None,
     address: Annotated[str | None, typer.Option(help="of a Ray cluster: auto, HOST:PORT")] = None,
     retry_failed: Annotated[bool, typer.Option(help="make failed runs again")] = False,
 ) -> None:
-    """Run every chapter over the seeds of the settings; keep medians and spread in results/."""
+    """Run chapters over the seeds of the settings; keep medians and spread in results/."""
     from bookpress import seeds
     from bookpress import sweep as sweeps
 
@@ -125,7 +126,7 @@ def results(
     target = out or book.root / "runs" / "across-seeds"
     options = sweeps.Options(address=address, jobs=jobs, retry_failed=retry_failed)
     with _stoppable():
-        sweeps.run(book, seeds.cells(book), target, options)
+        sweeps.run(book, seeds.cells(book, chapters or ()), target, options)
     for path in seeds.summarise(book, target):
         typer.echo(_shown(path, book))
 

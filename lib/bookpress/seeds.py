@@ -70,13 +70,21 @@ def folder(book: Book) -> Path:
     return book.results / "across_seeds"
 
 
-def cells(book: Book) -> list[grid.Cell]:
-    """Return the runs over seeds: every chapter that takes a seed, all else at its own values.
+def cells(book: Book, only: Sequence[str] = ()) -> list[grid.Cell]:
+    """Return the runs over seeds: chapters that take a seed, all else at its own values.
+
+    Parameters
+    ----------
+    book
+        The checkout.
+    only
+        Chapters, by any beginning of their names; by default every one that takes a seed.
 
     Raises
     ------
     BookError
-        The setting ``seeds`` is missing, or is no list of different whole numbers.
+        The setting ``seeds`` is missing, or is no list of different whole numbers; there is no such
+        chapter, or it takes no seed.
     """
     values = book.settings.get("seeds")
     whole = isinstance(values, list) and all(type(value) is int for value in values)
@@ -85,7 +93,9 @@ def cells(book: Book) -> list[grid.Cell]:
             "`seeds` of [tool.bookpress] in pyproject.toml must list different whole numbers, "
             f"like [1000, 2000]; got {values!r}."
         )
-    return grid.cells(book, chapters(book), [f"seed={','.join(map(str, values))}"], [])
+    return grid.cells(
+        book, list(only) or chapters(book), [f"seed={','.join(map(str, values))}"], []
+    )
 
 
 def chapters(book: Book) -> list[str]:

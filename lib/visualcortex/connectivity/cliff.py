@@ -215,6 +215,40 @@ RATE_AXES = {
 }
 
 
+def within(axes: Mapping[str, Axis], minutes: float) -> dict[str, Axis]:
+    """Return axes for recordings of so many minutes.
+
+    Parameters
+    ----------
+    axes
+        By name, as `AXES`.
+    minutes
+        That the recordings have.
+
+    Returns
+    -------
+    dict
+        The same axes; what is common to an axis lasts as long as there is, and of minutes only
+        those are values that there are.
+
+    Raises
+    ------
+    ValueError
+        The recordings are shorter than every value of an axis of minutes.
+    """
+    short = {}
+    for name, (base, field, values) in axes.items():
+        if field == "minutes":
+            values = tuple(value for value in values if value <= minutes)
+        if not values:
+            raise ValueError(
+                f"{name!r} has no value up to {minutes:g} minutes; got recordings too short for "
+                f"all of {axes[name].values}. Simulate for longer, or leave the axis out."
+            )
+        short[name] = Axis(replace(base, minutes=min(base.minutes, minutes)), field, values)
+    return short
+
+
 class Seen(NamedTuple):
     """What a condition leaves of a recording.
 
