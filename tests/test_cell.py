@@ -164,6 +164,7 @@ def test_a_lost_run_is_recorded(order):
     assert "3 times" in record["error"]["message"]
     assert cell.finished(told.out, told.cell) == record
     assert "none left" in kept(told)["log.txt"].read_text()
+    assert not list((told.out / "work").iterdir())
     assert cell.lost(order("seed=9"), ValueError("?"))["error"]["kind"] == "killed"
 
 

@@ -54,6 +54,7 @@ class Band:
 @pytest.fixture
 def on_a_page(monkeypatch):
     monkeypatch.setenv("BOOKPRESS_RUN", "default")
+    monkeypatch.setenv("BOOKPRESS_PAGE", "1")
     monkeypatch.setattr("bookpress.night.of_session", lambda: None)
 
 
@@ -76,6 +77,14 @@ def test_a_live_notebook_gets_the_view_itself(monkeypatch):
     monkeypatch.delenv("BOOKPRESS_RUN", raising=False)
     view = Band()
     assert bookpress.explorable(view, {"row": None}, name="explore-00", caption=CAPTION) is view
+
+
+def test_a_run_that_makes_no_page_gets_the_figure_as_it_stands(monkeypatch):
+    monkeypatch.setenv("BOOKPRESS_RUN", "seed=3")
+    monkeypatch.setenv("BOOKPRESS_PAGE", "")
+    view = Band()
+    shown = bookpress.explorable(view, {"row": None}, name="explore-00", caption=CAPTION)
+    assert shown is view.figure
 
 
 def test_each_combination_has_its_own_picture_the_last_control_fastest(on_a_page):

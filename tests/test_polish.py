@@ -199,7 +199,7 @@ class TestShowing:
         from IPython.core.interactiveshell import InteractiveShell
         from IPython.core.pylabtools import select_figure_formats
 
-        monkeypatch.setenv("BOOKPRESS_RUN", "default")
+        monkeypatch.setenv("BOOKPRESS_PAGE", "1")
         monkeypatch.setenv("BOOKPRESS_ROOT", str(root))
         shell = InteractiveShell()
         showing.install(shell)
@@ -238,10 +238,13 @@ class TestShowing:
         assert sent["night"] is None
         assert len(sent["tables"]) == 1
 
-    def test_outside_the_press_figures_are_shown_as_ever(self, monkeypatch):
+    @pytest.mark.parametrize("environment", [{}, {"BOOKPRESS_PAGE": ""}])
+    def test_where_no_page_is_made_figures_are_shown_as_ever(self, monkeypatch, environment):
         from IPython.core.interactiveshell import InteractiveShell
 
-        monkeypatch.delenv("BOOKPRESS_RUN", raising=False)
+        monkeypatch.delenv("BOOKPRESS_PAGE", raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
         shell = InteractiveShell()
         showing.install(shell)
         assert showing.MIMETYPE not in shell.display_formatter.formatters

@@ -113,6 +113,18 @@ class TestRun:
         assert not output.exists()
         assert not tiny_book.results.exists()
 
+    def test_only_a_run_for_a_page_is_told_so(self, tiny_book):
+        script = tiny_book.notebooks / "01_tiny.py"
+        told = "\n# %%\nimport os\n\nprint('for a page:', bool(os.environ['BOOKPRESS_PAGE']))\n"
+        script.write_text(script.read_text() + told)
+        job = run.job(tiny_book, "01", {})
+        for output, word in (
+            (tiny_book.chapters / "01_tiny.ipynb", "True"),
+            (tiny_book.root / "runs" / "out.ipynb", "False"),
+        ):
+            run.execute(tiny_book, job, output)
+            assert f"for a page: {word}" in output.read_text()
+
     def test_a_notebook_run_by_hand_does_not_pass_for_the_books_own(self, tiny_book):
         plain_papermill(tiny_book)
         (kept,) = (tiny_book.results / "01_tiny").glob("*.json")

@@ -124,7 +124,7 @@ def clear(out: Path) -> None:
     """
     for name in (WORK, HANDED_OVER):
         gone = out / f"{name}.{uuid.uuid4().hex[:8]}"
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # there is none, or nothing can be written here
             (out / name).rename(gone)
     for name in (WORK, HANDED_OVER):
         for gone in out.glob(f"{name}.*"):
@@ -179,7 +179,11 @@ def lost(order: Order, error: Exception) -> dict:
     fault = Fault(kind, None, "", "Lost", message)
     record = _record(order, "", datetime.now(UTC), 0.0, 0, fault)
     work = order.out / WORK / f"lost,{order.cell.chapter},{order.cell.run}"
-    return keep(order, _handed_over(order, _bare(work, record, f"{message}\n{error}\n"), record))
+    try:
+        made = _bare(work, record, f"{message}\n{error}\n")
+        return keep(order, _handed_over(order, made, record))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _given_back(order: Order, work: Path, record: dict) -> Ended:

@@ -1,8 +1,9 @@
 """Views that work on a page without a kernel: each picture is drawn when the page is made.
 
-The same call serves two readers. In a live notebook it returns the view itself, whose controls
-draw anew. When the press executes the notebook, it moves the controls through the values that the
-page offers, and returns HTML with a picture for each of their combinations.
+The same call serves three readers. In a live notebook it returns the view itself, whose controls
+draw anew. When the press executes the notebook for a page, it moves the controls through the values
+that the page offers, and returns HTML with a picture for each of their combinations. In any other
+run of the press, one of a sweep, say, there is the figure as it stands: nobody will move it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import matplotlib.figure
 from bookpress import night
 from bookpress.book import BookError
 from bookpress.pictures import data_uri, webp
+from bookpress.showing import for_page
 
 MOST_PICTURES = 60
 
@@ -68,8 +70,8 @@ def explorable(
     name: str,
     caption: str,
     describe: Callable[[dict[str, object]], str] | None = None,
-) -> View | Explorable:
-    """Return a view for a live notebook, or pictures of it for a page.
+) -> View | Explorable | matplotlib.figure.Figure:
+    """Return a view for a live notebook, pictures of it for a page, or one picture.
 
     Parameters
     ----------
@@ -106,6 +108,8 @@ def explorable(
         )
     if "BOOKPRESS_RUN" not in os.environ:
         return view
+    if not for_page():
+        return view.figure
     frames = list(_frames(view, knobs, describe))
     return Explorable(_page(name, caption, knobs, frames))
 

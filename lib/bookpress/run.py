@@ -92,7 +92,8 @@ def execute(book: Book, job: Job, output: Path) -> Path:
     """
     with tempfile.TemporaryDirectory(prefix="bookpress-") as place:
         folder = Path(place)
-        fault = carry_out(book, job, folder)
+        for_page = output.resolve().is_relative_to(book.chapters.resolve())
+        fault = carry_out(book, job, folder, for_page=for_page)
         if fault is not None:
             partial = _keep_partial(book, job, folder / NOTEBOOK)
             raise CellFailed(
@@ -106,8 +107,16 @@ def execute(book: Book, job: Job, output: Path) -> Path:
     return output
 
 
-def carry_out(book: Book, job: Job, folder: Path) -> Fault | None:
+def carry_out(book: Book, job: Job, folder: Path, *, for_page: bool = False) -> Fault | None:
     """Execute a chapter into a folder: its notebook, its claims, what it logs. Publish nothing.
+
+    Parameters
+    ----------
+    book, job, folder
+        What is run, and where it is put.
+    for_page
+        Whether to draw what only a page of the site has: figures by night, their data, views in all
+        their positions.
 
     Returns
     -------
@@ -121,7 +130,7 @@ def carry_out(book: Book, job: Job, folder: Path) -> Fault | None:
     (folder / LOGS).mkdir(exist_ok=True)
     title = f"{job.chapter} [{job.name}]"
     try:
-        with _environment(book, job, folder):
+        with _environment(book, job, folder, for_page):
             engine.run_cells(source, executed, job.parameters, book.root, title)
     except (engine.CellError, engine.KernelDied) as error:
         return engine.fault(error, executed)
@@ -129,13 +138,14 @@ def carry_out(book: Book, job: Job, folder: Path) -> Fault | None:
 
 
 @contextmanager
-def _environment(book: Book, job: Job, folder: Path) -> Iterator[None]:
+def _environment(book: Book, job: Job, folder: Path, for_page: bool) -> Iterator[None]:
     """Tell the kernel, which inherits this environment, what run it is."""
     told = {
         "BOOKPRESS_ROOT": str(book.root),
         "BOOKPRESS_RUN": job.name,
         "BOOKPRESS_RESULTS": str(folder / RESULTS),
         "BOOKPRESS_LOGS": str(folder / LOGS),
+        "BOOKPRESS_PAGE": "1" if for_page else "",
     }
     before = {key: os.environ.get(key) for key in told}
     os.environ.update(told)

@@ -1,7 +1,7 @@
 """What the press sends along with each figure of a notebook: how it looks by night, and its data.
 
-Under the press, a figure that is shown carries one more kind of data beside its picture. Notebooks
-that are run by hand show figures as ever.
+In a run for a page, a figure that is shown carries one more kind of data beside its picture. All
+other notebooks show figures as ever.
 """
 
 from __future__ import annotations
@@ -36,8 +36,13 @@ class FigureFormatter(JSONFormatter):
         return bundle(obj, self.parent.parent) if isinstance(obj, Figure) else None
 
 
+def for_page() -> bool:
+    """Say whether the press executes this session for a page of the site."""
+    return bool(os.environ.get("BOOKPRESS_PAGE"))
+
+
 def install(shell: InteractiveShell | None = None) -> None:
-    """Let a session that the press executes send along how figures look by night, and their data.
+    """Let a session that makes a page send along how figures look by night, and their data.
 
     Parameters
     ----------
@@ -45,7 +50,7 @@ def install(shell: InteractiveShell | None = None) -> None:
         The session; default: the one that this runs in.
     """
     shell = shell or get_ipython()
-    if shell is not None and "BOOKPRESS_RUN" in os.environ:
+    if shell is not None and for_page():
         formatter = FigureFormatter(parent=shell.display_formatter)
         shell.display_formatter.formatters[MIMETYPE] = formatter
 
