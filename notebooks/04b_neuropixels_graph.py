@@ -407,7 +407,7 @@ if truth is not None:
         )
 
 # %% [markdown]
-# What a method that conditions on all others gains from more of them: synapses among the same sixty units,
+# What a method that conditions on all others gains from more of them: synapses among the same few units,
 # with none, some or all other neurons of the network known. In the simulation, the hidden ones can be shown.
 
 # %%
@@ -421,8 +421,8 @@ if truth is not None:
     among = truth.network_weights[np.ix_(core, core)]
     for n in (0, 60, 180, len(others)):
         x = ten_ms[:, np.r_[core, others[:n]]]
-        coupled = connectivity.partial_correlation(x, lag=1)[:60, :60]
-        by_observed[60 + n] = connectivity.bootstrap_neurons(
+        coupled = connectivity.partial_correlation(x, lag=1)[: len(core), : len(core)]
+        by_observed[len(core) + n] = connectivity.bootstrap_neurons(
             connectivity.synapse_auroc, coupled, among,
             rng=np.random.default_rng(seed), n_resamples=n_resamples,
         )
@@ -456,7 +456,7 @@ if truth is not None:
     ):
         run.record(bookpress.Claim.of(
             name, value, unit="AUROC", chance=0.5, ceiling=1.0,
-            n=60 if "known" in name else len(kept), held_out="no synapse is seen by any method",
+            n=len(core) if "known" in name else len(kept), held_out="no synapse is seen by any method",
             note=f"{note} Interval over neurons.",
         ))
     run.quote(shortest=shortest, least_known=least, most_known=most)

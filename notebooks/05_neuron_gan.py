@@ -377,7 +377,8 @@ settings = {
 }
 known = activity[train], stimulus[train]
 held_out = activity[validation], stimulus[validation]
-gan = NeuronGAN(n_epochs=n_epochs, lr=lr, sample_interval=sample_interval, **settings)
+looks = min(sample_interval, n_epochs)
+gan = NeuronGAN(n_epochs=n_epochs, lr=lr, sample_interval=looks, **settings)
 networks = fit_networks(gan, seeds, *known, validation=held_out)
 untrained = NeuronGAN(n_epochs=1, lr=1e-12, seed=seeds[0], **settings).fit(
     *known, progress=False

@@ -52,6 +52,8 @@ n_resamples: int = 200  # bootstrap resamples behind intervals over neurons [100
 # The second cell checks the parameters again and starts the record of this run.
 
 # %%
+from contextlib import suppress
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -230,32 +232,35 @@ run.quote(
 #
 # A fit should be asked for what it was not fitted to: let its neurons hear each other in place of the recording. What is
 # explained by the recording itself, slow common input, has to be left out for that, and the model is fitted without it.
+# A fit to bursts may run away: its neurons then excite each other without end, and there is nothing to compare.
 
 # %%
 from visualcortex.models.spiking_training import rerun, spike_statistics
 
 generative = clone(model).set_params(background=None).fit(spikes, stop=truth.duration)
-again = rerun(generative, truth.duration, seed=seed)
-by_itself = spike_statistics(again, truth.duration)
-recorded_statistics = spike_statistics(spikes, truth.duration)
+recorded_statistics, by_itself = spike_statistics(spikes, truth.duration), None
+with suppress(FloatingPointError):
+    again = rerun(generative, truth.duration, seed=seed)
+    by_itself = spike_statistics(again, truth.duration)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The fitted network running by itself against the recording: spikes a second, variation of intervals, and correlations of all pairs in bins of a twentieth of a second. On the line the two agree.", "name": "fig-06-rerun"}, "image": {"alt": "Three clouds of dots about diagonals, the first two close to them, the third wide."}}
 figure, axes = plt.subplots(1, 3, figsize=(10, 3), layout="constrained")
 names = ("spikes a second", "variation of intervals", "correlation of a pair")
-for ax, name, x, y in zip(axes, names, recorded_statistics, by_itself, strict=True):
-    ax.plot(x.ravel(), y.ravel(), ".", color=figures.GENERATED, markersize=3, alpha=0.6)
+for ax, name, x, y in zip(axes, names, recorded_statistics, by_itself or recorded_statistics, strict=True):
+    if by_itself:
+        ax.plot(x.ravel(), y.ravel(), ".", color=figures.GENERATED, markersize=3, alpha=0.6)
     ends = np.nanmin([x, y]), np.nanmax([x, y])
     ax.plot(ends, ends, "--", color=figures.CHANCE)
-    ax.set(xlabel=f"{name}, recorded", ylabel="by itself")
+    ax.set(xlabel=f"{name}, recorded", ylabel="by itself" if by_itself else "by itself: runs away")
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
-agrees = {}
-for name, x, y in zip(("rates", "variation", "correlations"), recorded_statistics, by_itself, strict=True):
+calm = dataset == "simulated" and regime == "asynchronous" and shared <= 1
+assert by_itself or not calm, "a fit to an asynchronous network does not run away"
+for name in ("rates", "variation", "correlations")[: 3 if by_itself else 0]:
+    x, y = getattr(recorded_statistics, name), getattr(by_itself, name)
     both = np.isfinite(x) & np.isfinite(y)
-    agrees[f"rerun_{name}"] = float(np.corrcoef(x[both], y[both])[0, 1])
-assert np.isfinite(by_itself.rates).all(), "the network does not run away"
-run.quote(**agrees)
+    run.quote(**{f"rerun_{name}": float(np.corrcoef(x[both], y[both])[0, 1])})
 
 # %% [markdown]
 # Rates of neurons correlate with the recorded ones at {glue:text}`rerun_rates:.2f`, the variation of their intervals at
