@@ -467,7 +467,7 @@ else:
 # %% [markdown]
 # Of {glue:text}`shortest:.1f` minutes, the fitted synapse makes {glue:text}`auroc_shortest:.3f`
 # ({glue:text}`auroc_shortest_low:.3f` to {glue:text}`auroc_shortest_high:.3f`). Partial correlation among
-# sixty units makes {glue:text}`auroc_few_known:.3f` ({glue:text}`auroc_few_known_low:.3f` to
+# these units makes {glue:text}`auroc_few_known:.3f` ({glue:text}`auroc_few_known_low:.3f` to
 # {glue:text}`auroc_few_known_high:.3f`) with {glue:text}`least_known` neurons known, and
 # {glue:text}`auroc_all_known:.3f` ({glue:text}`auroc_all_known_low:.3f` to
 # {glue:text}`auroc_all_known_high:.3f`) with {glue:text}`most_known`. The difference is what hidden neurons
